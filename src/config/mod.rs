@@ -1,0 +1,68 @@
+//! What the operator wrote: the schema of the one TOML file, and how its text becomes these types.
+//!
+//! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
+
+mod expand;
+mod listener;
+mod parse;
+mod problem;
+mod process;
+mod route;
+mod source;
+mod units;
+mod upstream;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use listener::{Listener, ListenerTimeout};
+pub use parse::parse;
+pub use problem::{Problem, Report, Severity, nearest};
+pub use process::{Admin, Log, LogFormat, LogLevel, Metrics, Reload, ReloadMode, Server};
+pub use route::{HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
+pub use source::{KeyPath, Source};
+pub use units::{Drain, OneOrMany, Time};
+pub use upstream::{DEMO, Pool, Upstream, UpstreamTimeout, Url};
+
+/// The whole file. Every table may be left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Shorthand for `[[listener]] address = "..."`; one address or a list.
+    pub listen: OneOrMany<units::Address>,
+    /// Process-wide settings; a change asks for a restart.
+    pub server: Server,
+    /// The admin side: metrics, health and the reload API.
+    pub admin: Admin,
+    /// Access and application logs.
+    pub log: Log,
+    /// What `/metrics` measures.
+    pub metrics: Metrics,
+    /// How edits of this file are noticed and applied.
+    pub reload: Reload,
+    /// Addresses to accept connections on.
+    pub listener: Vec<Listener>,
+    /// Which request goes where.
+    pub route: Vec<Route>,
+    /// Named groups of servers.
+    pub upstream: BTreeMap<String, Upstream>,
+}
+
+impl Config {
+    /// Does anything point at the built-in demo origin?
+    pub fn uses_demo(&self) -> bool {
+        let named = self
+            .upstream
+            .values()
+            .flat_map(|upstream| upstream.server.iter());
+        let inline = self
+            .route
+            .iter()
+            .filter_map(|route| route.upstream.as_deref());
+        named
+            .map(|url| url.as_str())
+            .chain(inline)
+            .any(|url| url == DEMO)
+    }
+}

@@ -1,0 +1,115 @@
+//! `[[route]]`: which requests, and what becomes of them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::units::{OneOrMany, Time};
+
+#[derive(Debug, Clone, Default, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Route {
+    /// The metric label and the log field; made from host and path if left out.
+    pub name: Option<String>,
+
+    /// `"api.example.com"`, `"*.example.com"`; none is every host.
+    pub host: OneOrMany<String>,
+    /// `"/users/{id}"`, `"/api/*"`; none is every path.
+    pub path: OneOrMany<String>,
+    /// `"GET"`; none is every method.
+    pub method: OneOrMany<String>,
+    /// Headers the request must carry: an exact value, or `"*"` for any.
+    pub header: BTreeMap<String, String>,
+    /// Query parameters the request must carry: an exact value as sent, or `"*"` for any.
+    pub query: BTreeMap<String, String>,
+
+    /// Forward to a name of `[upstream.*]`, or to a URL.
+    pub upstream: Option<String>,
+    /// Answer with a redirect instead.
+    pub redirect: Option<Redirect>,
+    /// Answer with a fixed response instead.
+    pub respond: Option<Respond>,
+
+    /// The `Host` the upstream sees: `"preserve"` (default, the client's), `"upstream"` (the
+    /// server's own), or a literal.
+    pub upstream_host: Option<String>,
+    pub rewrite: Rewrite,
+    pub request_header: HeaderRules,
+    pub response_header: HeaderRules,
+    pub timeout: RouteTimeout,
+    /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
+    pub forwarded: bool,
+}
+
+/// Changes of the path before forwarding. A path that has not the prefix is left alone.
+#[derive(Debug, Clone, Default, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rewrite {
+    pub strip_prefix: Option<String>,
+    pub add_prefix: Option<String>,
+    pub replace_prefix: Option<ReplacePrefix>,
+}
+
+#[derive(Debug, Clone, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplacePrefix {
+    pub from: String,
+    pub to: String,
+}
+
+/// Values may hold variables: `{client_ip}`, `{host}`, `{request_id}`, `{path.NAME}` and others.
+#[derive(Debug, Clone, Default, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderRules {
+    /// Taken away first.
+    pub remove: OneOrMany<String>,
+    /// Put in the place of any of that name.
+    pub set: BTreeMap<String, String>,
+    /// Put beside those of that name.
+    pub add: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Where to; may hold variables, as `"https://{host}{uri}"`.
+    pub to: String,
+    /// 301, 302, 303, 307 or 308 (default).
+    #[serde(default = "permanent")]
+    pub status: u16,
+}
+
+fn permanent() -> u16 {
+    308
+}
+
+#[derive(Debug, Clone, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Respond {
+    /// Default 200.
+    #[serde(default = "ok")]
+    pub status: u16,
+    #[serde(default)]
+    pub body: String,
+    /// Default `text/plain; charset=utf-8`.
+    pub content_type: Option<String>,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteTimeout {
+    /// From the request sent to the head of the answer. Default 60 s.
+    pub response: Time,
+}
+
+impl Default for RouteTimeout {
+    fn default() -> Self {
+        Self {
+            response: Time::seconds(60),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Values with units and shapes: durations, addresses, "one or many".
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::de::value::{SeqAccessDeserializer, StrDeserializer};
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+
+/// A duration with its unit: `"500ms"`, `"10s"`, `"5m"`, `"2h"`, `"1d"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Time(pub Duration);
+
+impl Time {
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    pub const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}` is not a duration; write a number and a unit: \"500ms\", \"10s\", \"5m\", \"2h\" or \"1d\""
+            )
+        };
+        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, unit) = text.split_at(split);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let unit_millis = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        // 100 years keeps every later sum of an Instant and a Time in range.
+        let millis = number
+            .checked_mul(unit_millis)
+            .filter(|millis| *millis <= 3_153_600_000_000);
+        let millis = millis.ok_or_else(|| format!("`{text}` is longer than 100 years"))?;
+        Ok(Self::millis(millis))
+    }
+}
+
+/// When a connection that must end is ended: `"30s"`, `"0s"` (cut at once) or `"never"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Drain {
+    After(Duration),
+    Never,
+}
+
+impl FromStr for Drain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self::Never),
+            _ => Time::from_str(text)
+                .map(|time| Self::After(time.0))
+                .map_err(|error| format!("{error}, or \"never\"")),
+        }
+    }
+}
+
+/// A socket address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Address(pub SocketAddr);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let full = match text.strip_prefix(':') {
+            Some(port) => format!("0.0.0.0:{port}"),
+            None => text.to_owned(),
+        };
+        full.parse().map(Self).map_err(|_| {
+            format!(
+                "`{text}` is not an address to listen on; write IP:PORT, such as \
+                 \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::]:80\""
+            )
+        })
+    }
+}
+
+macro_rules! deserialize_from_str {
+    ($($type:ty => $expecting:literal),* $(,)?) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(FromStrVisitor { expecting: $expecting, _type: PhantomData })
+            }
+        }
+    )*};
+}
+
+deserialize_from_str! {
+    Time => "a duration with its unit, such as \"10s\"",
+    Drain => "a duration with its unit, such as \"30s\", or \"never\"",
+    Address => "an address to listen on, such as \"127.0.0.1:8080\"",
+    super::Url => "a URL such as \"http://127.0.0.1:3000\"",
+}
+
+struct FromStrVisitor<T> {
+    expecting: &'static str,
+    _type: PhantomData<T>,
+}
+
+impl<T: FromStr<Err = String>> Visitor<'_> for FromStrVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.expecting)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+/// One value, or a list of them: `"a"` is `["a"]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<T> OneOrMany<T> {
+    pub fn iter(&self) -> std::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOrMany<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(StrDeserializer::new(text)).map(|one| OneOrMany(vec![one]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany)
+            }
+        }
+
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit_and_a_sane_size() {
+        assert_eq!("250ms".parse(), Ok(Time::millis(250)));
+        assert_eq!("2h".parse(), Ok(Time::seconds(7200)));
+        for wrong in [
+            "",
+            "10",
+            "s",
+            "10 s",
+            "-1s",
+            "1.5s",
+            "10sec",
+            "99999999999999999999s",
+            "40000d",
+        ] {
+            assert!(wrong.parse::<Time>().is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn an_address_may_leave_out_the_host() {
+        assert_eq!(":80".parse(), Ok(Address(([0, 0, 0, 0], 80).into())));
+        assert!("localhost".parse::<Address>().is_err());
+    }
+}

@@ -1,0 +1,188 @@
+//! `[upstream.NAME]`: a group of servers and how to connect to them.
+
+use std::str::FromStr;
+
+use http::uri::Authority;
+use serde::Deserialize;
+
+use super::units::{OneOrMany, Time};
+
+/// The URL of the origin that is built in for trying things out.
+pub const DEMO: &str = "builtin:demo";
+
+#[derive(Debug, Clone, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// `"http://127.0.0.1:3000"`, or a list that is taken in turn.
+    pub server: OneOrMany<Url>,
+    #[serde(default)]
+    pub pool: Pool,
+    #[serde(default)]
+    pub timeout: UpstreamTimeout,
+}
+
+/// Idle connections kept for reuse.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pool {
+    /// For each server and worker. Default 64.
+    pub max_idle: usize,
+    /// Default 4 s: below the 5 s after which many servers close theirs, so that no request meets
+    /// a connection that is just being closed.
+    pub idle_timeout: Time,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max_idle: 64,
+            idle_timeout: Time::seconds(4),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTimeout {
+    /// To resolve the name and connect. Default 3 s.
+    pub connect: Time,
+}
+
+impl Default for UpstreamTimeout {
+    fn default() -> Self {
+        Self {
+            connect: Time::seconds(3),
+        }
+    }
+}
+
+/// Where a server is: `http://HOST[:PORT][/PATH]`, or `builtin:demo`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Url {
+    text: String,
+    target: Target,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Target {
+    Demo,
+    Http { authority: Authority, path: String },
+}
+
+impl Url {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Host and port to connect to; none for the demo origin, whose port is known only at run time.
+    pub fn authority(&self) -> Option<&Authority> {
+        match &self.target {
+            Target::Demo => None,
+            Target::Http { authority, .. } => Some(authority),
+        }
+    }
+
+    /// The path put before every request's, without a slash at its end; mostly empty.
+    pub fn base_path(&self) -> &str {
+        match &self.target {
+            Target::Demo => "",
+            Target::Http { path, .. } => path,
+        }
+    }
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == DEMO {
+            return Ok(Self {
+                text: text.to_owned(),
+                target: Target::Demo,
+            });
+        }
+        let wrong =
+            |why: &str| format!("`{text}` {why}; write a URL such as \"http://127.0.0.1:3000\"");
+        let uri: http::Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(wrong(
+                    "asks for TLS to the upstream, which this version has not",
+                ));
+            }
+            Some(_) => return Err(wrong("has a scheme that is not http")),
+            None => return Err(wrong("has no scheme")),
+        }
+        let authority = uri
+            .authority()
+            .cloned()
+            .ok_or_else(|| wrong("names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong(
+                "holds a user name, which a URL of an upstream cannot",
+            ));
+        }
+        if authority.host().is_empty() {
+            return Err(wrong("names no host"));
+        }
+        // `http` reads "host:", "host:99999" and "host:abc" without complaint.
+        let port = authority
+            .as_str()
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'));
+        if port.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
+            return Err(wrong("has a port that is not a number from 1 to 65535"));
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err(wrong(
+                "has a query or fragment, which cannot be joined to a request's",
+            ));
+        }
+        let path = uri.path().trim_end_matches('/').to_owned();
+        Ok(Self {
+            text: text.to_owned(),
+            target: Target::Http { authority, path },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_a_scheme_a_host_and_perhaps_a_path() {
+        let url: Url = "http://app:3000/v2/".parse().unwrap();
+        assert_eq!(url.authority().unwrap().as_str(), "app:3000");
+        assert_eq!(url.base_path(), "/v2");
+        let url: Url = "http://[::1]:3000".parse().unwrap();
+        assert_eq!(
+            (url.authority().unwrap().as_str(), url.base_path()),
+            ("[::1]:3000", "")
+        );
+    }
+
+    #[test]
+    fn other_urls_are_refused_with_what_to_write() {
+        let wrong = [
+            "127.0.0.1:3000",
+            "app",
+            "ftp://a",
+            "https://a",
+            "http://",
+            "http://u:p@a",
+            "http://a:x",
+            "http://a:99999",
+            "http://a/?q",
+            "http://a/#f",
+            "builtin:other",
+            "",
+        ];
+        for text in wrong {
+            let error = text.parse::<Url>().expect_err(text);
+            assert!(error.contains("http://127.0.0.1:3000"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Pointsman, a reverse proxy for one host. ARCHITECTURE.md draws the house; each room says at its
+//! head what lives in it.
+
+
+pub mod config;

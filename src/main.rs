@@ -1,0 +1,3 @@
+//! The `pointsman` program.
+
+fn main() {}
