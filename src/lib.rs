@@ -3,3 +3,5 @@
 
 
 pub mod config;
+mod metrics;
+mod why;

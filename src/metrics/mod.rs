@@ -1,0 +1,145 @@
+//! Every metric family of the process.
+//!
+//! What is counted for each request lives in a [`RouteRow`], which a snapshot looks up once when it
+//! is built: a request finds its counters through its route, with no lookup and no lock. A row has
+//! one shard a worker, added up at the scrape.
+
+mod codes;
+mod connection;
+mod expose;
+mod histogram;
+mod reload;
+mod route;
+mod rows;
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+pub(crate) use connection::{ConnectionRow, OpenConnection};
+pub(crate) use reload::{ReloadMetrics, ReloadResult};
+pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
+
+use histogram::Bounds;
+use rows::Rows;
+
+/// The label of requests that no route matches.
+pub(crate) const UNMATCHED: &str = "_unmatched";
+
+/// The families and the rows of the process. One for its life: a reload adds and retires rows, and
+/// never makes a new registry.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    workers: usize,
+    bounds: Bounds,
+    routes: Rows<RouteRow>,
+    upstreams: Rows<ConnectionRow>,
+    listeners: Rows<ConnectionRow>,
+    pub unmatched: Arc<RouteRow>,
+    pub reload: ReloadMetrics,
+    pub log_lines_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// `bounds` are the upper bounds of every latency histogram, in seconds.
+    pub fn new(workers: usize, bounds: &[f64]) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let bounds = Bounds::new(bounds);
+        let unmatched = Arc::new(RouteRow::new(UNMATCHED, workers, &bounds));
+        let reload = ReloadMetrics::register(&registry)?;
+        let log_lines_dropped = IntCounter::new(
+            "pointsman_log_lines_dropped_total",
+            "Log lines given up because the writer could not keep up.",
+        )?;
+        register(&registry, &log_lines_dropped)?;
+        register_process(&registry, workers)?;
+        Ok(Self {
+            registry,
+            workers,
+            bounds,
+            routes: Rows::new(Some(Arc::clone(&unmatched))),
+            upstreams: Rows::new(None),
+            listeners: Rows::new(None),
+            unmatched,
+            reload,
+            log_lines_dropped,
+        })
+    }
+
+    /// The row of a route: the one that exists, or a new one that shows once it is published.
+    pub fn route(&self, name: &str) -> Arc<RouteRow> {
+        let new = || RouteRow::new(name, self.workers, &self.bounds);
+        self.routes.find(name).unwrap_or_else(|| Arc::new(new()))
+    }
+
+    pub fn upstream(&self, name: &str) -> Arc<ConnectionRow> {
+        self.upstreams
+            .find(name)
+            .unwrap_or_else(|| Arc::new(ConnectionRow::new(name)))
+    }
+
+    pub fn listener(&self, name: &str) -> Arc<ConnectionRow> {
+        self.listeners
+            .find(name)
+            .unwrap_or_else(|| Arc::new(ConnectionRow::new(name)))
+    }
+
+    /// From now on these rows are the live ones. Gauges of all others are gone from the next
+    /// scrape; their counters go after one scrape more, when nothing is in flight on them.
+    pub fn publish(
+        &self,
+        routes: Vec<Arc<RouteRow>>,
+        upstreams: Vec<Arc<ConnectionRow>>,
+        listeners: Vec<Arc<ConnectionRow>>,
+    ) {
+        self.routes.publish(routes);
+        self.upstreams.publish(upstreams);
+        self.listeners.publish(listeners);
+    }
+
+    /// The exposition text. Large with many routes: not for a thread that serves.
+    pub fn render(&self) -> String {
+        let mut families = self.registry.gather();
+        families.extend(route::families(&self.routes));
+        families.extend(connection::families(
+            &self.listeners,
+            &connection::LISTENERS,
+        ));
+        families.extend(connection::families(
+            &self.upstreams,
+            &connection::UPSTREAMS,
+        ));
+        let mut text = String::new();
+        // The encoder fails only on a family without metrics, and none of these is.
+        if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        text
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: &C,
+) -> Result<(), prometheus::Error> {
+    registry.register(Box::new(collector.clone()))
+}
+
+fn register_process(registry: &Registry, workers: usize) -> Result<(), prometheus::Error> {
+    let build = IntGaugeVec::new(
+        Opts::new("pointsman_build_info", "1, with the version that runs."),
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    register(registry, &build)?;
+    let threads = IntGauge::new("pointsman_workers", "Worker threads.")?;
+    threads.set(i64::try_from(workers).unwrap_or(i64::MAX));
+    register(registry, &threads)?;
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(
+        prometheus::process_collector::ProcessCollector::for_self(),
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The fixed vocabulary of how a request ended: the log's `why`, the metric's `why` label and the
+//! `x-pointsman-error` header all say the same word.
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Answered whole; the status says what the answer was.
+    Ok,
+    /// No route matches.
+    NoRoute,
+    /// The `Host` is missing, repeated or malformed.
+    BadHost,
+    /// The path could be read in two ways, or a header rule made a value that cannot be sent.
+    BadRequest,
+    /// A dot segment, a NUL or a broken percent-escape in the path.
+    BadPath,
+    /// The request asks for something this proxy does not do, as CONNECT on a reverse listener.
+    Unsupported,
+    /// The upstream's address refuses connections.
+    ConnectRefused,
+    /// The upstream did not accept the connection in time.
+    ConnectTimeout,
+    /// The upstream's name did not resolve, or its network cannot be reached.
+    ConnectFailed,
+    /// The upstream did not answer in time.
+    HeaderTimeout,
+    /// The upstream closed or reset the connection before its answer.
+    UpstreamReset,
+    /// The upstream's answer is not HTTP that can be forwarded.
+    UpstreamInvalid,
+    /// The upstream's answer ended before its end.
+    UpstreamTruncated,
+    /// The client left first.
+    ClientGone,
+    /// The route was changed or removed, and the time to drain is over.
+    Draining,
+}
+
+impl Why {
+    /// Every word, in the order of [`Why::index`].
+    pub const ALL: [Self; 15] = [
+        Self::Ok,
+        Self::NoRoute,
+        Self::BadHost,
+        Self::BadRequest,
+        Self::BadPath,
+        Self::Unsupported,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectFailed,
+        Self::HeaderTimeout,
+        Self::UpstreamReset,
+        Self::UpstreamInvalid,
+        Self::UpstreamTruncated,
+        Self::ClientGone,
+        Self::Draining,
+    ];
+
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NoRoute => "no_route",
+            Self::BadHost => "bad_host",
+            Self::BadRequest => "bad_request",
+            Self::BadPath => "bad_path",
+            Self::Unsupported => "unsupported",
+            Self::ConnectRefused => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ConnectFailed => "connect_failed",
+            Self::HeaderTimeout => "header_timeout",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamInvalid => "upstream_invalid",
+            Self::UpstreamTruncated => "upstream_truncated",
+            Self::ClientGone => "client_gone",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Why;
+
+    #[test]
+    fn an_index_finds_its_word_again() {
+        for why in Why::ALL {
+            assert_eq!(Why::ALL[why.index()], why);
+        }
+    }
+}
