@@ -3,5 +3,6 @@
 
 
 pub mod config;
+pub mod message;
 mod metrics;
 mod why;

@@ -1,0 +1,290 @@
+//! Who asks: the client's address, and the fields that tell the upstream of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::header::{FORWARDED, HOST, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Said by a client, these are believed from trusted peers only.
+const CLAIMS: [HeaderName; 6] = [
+    X_FORWARDED_FOR,
+    X_FORWARDED_PROTO,
+    X_FORWARDED_HOST,
+    X_FORWARDED_PORT,
+    X_REAL_IP,
+    FORWARDED,
+];
+
+/// Peers that may say on whose behalf they ask.
+#[derive(Debug, Clone, Default)]
+pub struct Trusted(Vec<IpNet>);
+
+impl Trusted {
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// The client: the peer, or, behind trusted proxies, the right-most address in
+/// `X-Forwarded-For` that is not one of them.
+pub fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &Trusted) -> IpAddr {
+    let peer = peer.to_canonical();
+    if !trusted.contains(peer) {
+        return peer;
+    }
+    let mut client = peer;
+    let lines = headers.get_all(X_FORWARDED_FOR).iter();
+    let lines: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
+    for entry in lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.rsplit(|byte| *byte == b','))
+    {
+        // Whoever wrote something that is no address is as far as the trail can be followed.
+        let Some(address) = std::str::from_utf8(entry).ok().and_then(address) else {
+            break;
+        };
+        client = address;
+        if !trusted.contains(address) {
+            break;
+        }
+    }
+    client
+}
+
+/// `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`.
+fn address(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|entry| entry.strip_suffix(']'))
+        .unwrap_or(entry);
+    let address = bare.parse::<IpAddr>().ok();
+    let address = address.or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
+    address.map(|address| address.to_canonical())
+}
+
+/// What is to be told of one request.
+#[derive(Debug)]
+pub struct Sender<'a> {
+    pub peer: IpAddr,
+    /// The peer's address as text, made once a connection.
+    pub peer_text: &'a HeaderValue,
+    pub trusted: bool,
+    /// `Host` as the client sent it.
+    pub authority: &'a str,
+    /// Send RFC 7239 `Forwarded` too.
+    pub forwarded: bool,
+}
+
+/// Takes away what an untrusted peer claims, in any spelling that an application may fold into the
+/// same variable, then adds what is true. To be called after the hop-by-hop fields are stripped.
+pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
+    if !sender.trusted {
+        remove_claims(headers);
+    }
+    append(headers, X_FORWARDED_FOR, sender.peer_text);
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !headers.contains_key(X_FORWARDED_HOST)
+        && let Ok(host) = HeaderValue::from_str(sender.authority)
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    if sender.forwarded
+        && let Ok(element) = HeaderValue::try_from(element(sender))
+    {
+        append(headers, FORWARDED, &element);
+    }
+    append(headers, VIA, &HeaderValue::from_static("1.1 pointsman"));
+}
+
+fn remove_claims(headers: &mut HeaderMap) {
+    for name in CLAIMS {
+        headers.remove(name);
+    }
+    let alias = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.contains(['_', '.']) && {
+            let folded = name.replace(['_', '.'], "-");
+            CLAIMS.iter().any(|claim| claim.as_str() == folded)
+        }
+    };
+    let aliases: Vec<HeaderName> = headers.keys().filter(alias).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
+}
+
+/// Joins all lines of a list field with one value more into one line.
+fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, value.clone());
+        return;
+    }
+    let mut line = Vec::new();
+    for before in headers.get_all(&name) {
+        line.extend_from_slice(before.as_bytes());
+        line.extend_from_slice(b", ");
+    }
+    line.extend_from_slice(value.as_bytes());
+    if let Ok(line) = HeaderValue::from_bytes(&line) {
+        headers.insert(name, line);
+    }
+}
+
+/// RFC 7239: an IPv6 address and a host with a port are quoted.
+fn element(sender: &Sender<'_>) -> String {
+    let node = match sender.peer.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let mut element = format!("for={node};proto=http");
+    if !sender.authority.is_empty() {
+        element.push_str(&format!(";host=\"{}\"", sender.authority));
+    }
+    element
+}
+
+/// The `Host` that the upstream sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPolicy {
+    /// The client's.
+    Preserve,
+    /// The server's own, from its URL.
+    Upstream,
+    Literal(HeaderValue),
+}
+
+impl HostPolicy {
+    /// Sets `Host`; with [`HostPolicy::Upstream`] it is taken away, and the sending side fills in
+    /// the server that was picked.
+    pub fn apply(&self, headers: &mut HeaderMap, authority: &str) {
+        match self {
+            Self::Preserve => {
+                if let Ok(host) = HeaderValue::from_str(authority)
+                    && !authority.is_empty()
+                    && headers.get(HOST) != Some(&host)
+                {
+                    headers.insert(HOST, host);
+                }
+            }
+            Self::Upstream => {
+                headers.remove(HOST);
+            }
+            Self::Literal(host) => {
+                headers.insert(HOST, host.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trusted() -> Trusted {
+        Trusted::new(vec![
+            "10.0.0.0/8".parse().unwrap(),
+            "fd00::/8".parse().unwrap(),
+        ])
+    }
+
+    #[test]
+    fn the_client_is_the_right_most_untrusted_address() {
+        let table: [(&str, &[&str], &str); 9] = [
+            ("192.0.2.1", &["1.1.1.1"], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
+            ("10.0.0.1", &["6.6.6.6", "1.1.1.1, 10.0.0.2"], "1.1.1.1"),
+            ("10.0.0.1", &["10.0.0.3", "10.0.0.2"], "10.0.0.3"),
+            ("::ffff:10.0.0.1", &["1.1.1.1:443"], "1.1.1.1"),
+            ("fd00::1", &["[2001:db8::1]:443"], "2001:db8::1"),
+            ("10.0.0.1", &["1.1.1.1, unknown, 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["1.1.1.1, "], "10.0.0.1"),
+        ];
+        for (peer, lines, expected) in table {
+            let line = |value: &&str| (X_FORWARDED_FOR, HeaderValue::from_str(value).unwrap());
+            let headers: HeaderMap = lines.iter().map(line).collect();
+            let client = client_ip(&headers, peer.parse().unwrap(), &trusted());
+            assert_eq!(client.to_string(), expected, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_untrusted_peer_claims_nothing_in_any_spelling() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded_proto",
+            "x.real.ip",
+            "forwarded",
+            "x-forwarded-port",
+        ] {
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static("6.6.6.6"),
+            );
+        }
+        headers.insert("access_key", HeaderValue::from_static("k"));
+        let peer = "192.0.2.1".parse().unwrap();
+        let peer_text = &HeaderValue::from_static("192.0.2.1");
+        let authority = "a.example:81";
+        let sender = Sender {
+            peer,
+            peer_text,
+            trusted: false,
+            authority,
+            forwarded: true,
+        };
+        set(&mut headers, &sender);
+        let mut seen: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+            .collect();
+        seen.sort();
+        let expected = [
+            "access_key=k",
+            "forwarded=for=192.0.2.1;proto=http;host=\"a.example:81\"",
+            "via=1.1 pointsman",
+            "x-forwarded-for=192.0.2.1",
+            "x-forwarded-host=a.example:81",
+            "x-forwarded-proto=http",
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_trusted_peer_is_added_to_the_trail() {
+        let mut headers = HeaderMap::new();
+        headers.append(X_FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"));
+        headers.append(X_FORWARDED_FOR, HeaderValue::from_static("10.0.0.2"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+        let peer = "10.0.0.1".parse().unwrap();
+        let peer_text = &HeaderValue::from_static("10.0.0.1");
+        let sender = Sender {
+            peer,
+            peer_text,
+            trusted: true,
+            authority: "a",
+            forwarded: false,
+        };
+        set(&mut headers, &sender);
+        assert_eq!(headers[X_FORWARDED_FOR], "1.1.1.1, 10.0.0.2, 10.0.0.1");
+        assert_eq!(headers[X_FORWARDED_PROTO], "https");
+    }
+}

@@ -1,0 +1,105 @@
+//! One type says no: it knows the status, the word that says why, and whether to close.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::why::Why;
+
+/// The header by which an answer of the proxy itself can be told from an upstream's.
+pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-pointsman-error");
+
+/// An answer made by the proxy instead of an upstream's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rejection {
+    why: Why,
+}
+
+impl From<Why> for Rejection {
+    fn from(why: Why) -> Self {
+        Self { why }
+    }
+}
+
+impl Rejection {
+    pub fn why(self) -> Why {
+        self.why
+    }
+
+    pub fn status(self) -> StatusCode {
+        match self.why {
+            Why::NoRoute => StatusCode::NOT_FOUND,
+            Why::BadHost | Why::BadRequest | Why::BadPath => StatusCode::BAD_REQUEST,
+            Why::Unsupported => StatusCode::NOT_IMPLEMENTED,
+            Why::ConnectTimeout | Why::HeaderTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Why::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Why::ConnectRefused
+            | Why::ConnectFailed
+            | Why::UpstreamReset
+            | Why::UpstreamInvalid
+            | Why::UpstreamTruncated
+            | Why::ClientGone
+            | Why::Ok => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// A request that could be read in two ways leaves a connection that cannot be trusted.
+    fn closes(self) -> bool {
+        matches!(
+            self.why,
+            Why::BadHost | Why::BadRequest | Why::BadPath | Why::Unsupported
+        )
+    }
+
+    /// For whoever reads the body: what happened, without inner detail.
+    fn sentence(self) -> &'static str {
+        match self.why {
+            Why::NoRoute => "no route of this proxy matches the request",
+            Why::BadHost => "the Host header is missing, repeated or malformed",
+            Why::BadRequest => "the request could be read in more than one way",
+            Why::BadPath => "the path holds a dot segment, a control character or a broken escape",
+            Why::Unsupported => "this listener does not do what the request asks for",
+            Why::ConnectRefused => "the upstream refuses connections",
+            Why::ConnectTimeout => "the upstream did not accept a connection in time",
+            Why::ConnectFailed => "the upstream cannot be reached",
+            Why::HeaderTimeout => "the upstream did not answer in time",
+            Why::UpstreamReset => "the upstream closed the connection before it answered",
+            Why::UpstreamInvalid => "the upstream's answer cannot be forwarded",
+            Why::UpstreamTruncated => "the upstream's answer ended early",
+            Why::Draining => "this route is going away",
+            Why::ClientGone | Why::Ok => "the request was not completed",
+        }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = format!(
+            "{} {}: {}\n",
+            status.as_u16(),
+            self.why.word(),
+            self.sentence()
+        );
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(self.why.word()));
+        if self.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if matches!(
+            self.why,
+            Why::ConnectRefused | Why::ConnectTimeout | Why::ConnectFailed
+        ) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
