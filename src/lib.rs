@@ -5,4 +5,5 @@
 pub mod config;
 pub mod message;
 mod metrics;
+mod net;
 mod why;
