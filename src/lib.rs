@@ -6,4 +6,5 @@ pub mod config;
 pub mod message;
 mod metrics;
 mod net;
+mod upstream;
 mod why;
