@@ -6,5 +6,6 @@ pub mod config;
 pub mod message;
 mod metrics;
 mod net;
+pub mod route;
 mod upstream;
 mod why;

@@ -1,0 +1,47 @@
+//! What becomes of a request that a route has taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use super::rewrite::Rewrite;
+use crate::message::forwarded::HostPolicy;
+use crate::message::rules::HeaderRules;
+use crate::message::template::Template;
+use crate::upstream::Upstream;
+
+#[derive(Debug)]
+pub enum Action {
+    Forward(Forward),
+    Redirect(Redirect),
+    Respond(Respond),
+}
+
+/// Carry it to an upstream.
+#[derive(Debug)]
+pub struct Forward {
+    pub upstream: Arc<Upstream>,
+    pub host: HostPolicy,
+    pub rewrite: Rewrite,
+    pub request_rules: HeaderRules,
+    pub response_timeout: Duration,
+    /// Send RFC 7239 `Forwarded` too.
+    pub forwarded: bool,
+}
+
+/// Send it elsewhere.
+#[derive(Debug)]
+pub struct Redirect {
+    pub to: Template,
+    pub status: StatusCode,
+}
+
+/// Answer it from the configuration.
+#[derive(Debug)]
+pub struct Respond {
+    pub status: StatusCode,
+    pub content_type: HeaderValue,
+    pub body: Bytes,
+}
