@@ -7,5 +7,6 @@ pub mod message;
 mod metrics;
 mod net;
 pub mod route;
+mod snapshot;
 mod upstream;
 mod why;

@@ -1,0 +1,139 @@
+//! What requests use: immutable, built whole from a Config, behind one `ArcSwap`.
+
+mod compile;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::request::Parts;
+
+pub(crate) use compile::{Compiled, Surroundings, compile};
+
+use crate::config::Drain as DrainTimeout;
+use crate::message::Target;
+use crate::message::forwarded::Trusted;
+use crate::metrics::{ConnectionRow, Metrics};
+use crate::net::Drain;
+use crate::route::{Route, Table};
+use crate::upstream::Upstream;
+
+/// All that serves, of one generation.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// 1 for the first; one more with each change that was applied.
+    pub generation: u64,
+    pub trusted: Trusted,
+    /// Write one log line a request.
+    pub access_log: bool,
+    pub shutdown_grace: Duration,
+    pub listeners: Vec<Arc<Listener>>,
+    drain_timeout: DrainTimeout,
+    routes: Vec<Arc<Route>>,
+    table: Table,
+    upstreams: HashMap<String, SharedUpstream>,
+}
+
+/// An upstream with the fingerprint by which the next snapshot knows that it did not change.
+#[derive(Debug, Clone)]
+struct SharedUpstream {
+    fingerprint: u64,
+    upstream: Arc<Upstream>,
+}
+
+/// A listener as it is wanted; which sockets are open is the `server` room's business.
+#[derive(Debug)]
+pub struct Listener {
+    pub name: String,
+    pub address: SocketAddr,
+    pub header_timeout: Duration,
+    pub row: Arc<ConnectionRow>,
+    /// Its connections wait on it.
+    pub drain: Arc<Drain>,
+    fingerprint: u64,
+}
+
+impl Snapshot {
+    /// The route that takes a request.
+    pub fn route(&self, target: &Target<'_>, head: &Parts) -> Option<&Arc<Route>> {
+        let found = self
+            .table
+            .find(target, head, |index| &self.routes[index].matcher);
+        found.map(|index| &self.routes[index])
+    }
+
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Tells the metrics which rows are live.
+    pub fn publish_rows(&self, metrics: &Metrics) {
+        let routes = self
+            .routes
+            .iter()
+            .map(|route| Arc::clone(&route.row))
+            .collect();
+        let upstreams = self.upstreams.values();
+        let upstreams = upstreams
+            .map(|shared| Arc::clone(shared.upstream.row()))
+            .collect();
+        let listeners = self
+            .listeners
+            .iter()
+            .map(|listener| Arc::clone(&listener.row))
+            .collect();
+        metrics.publish(routes, upstreams, listeners);
+    }
+
+    /// Starts to drain what this snapshot had and the next one has not, or has changed.
+    pub fn retire(&self, next: &Self) {
+        let limit = match next.drain_timeout {
+            DrainTimeout::After(limit) => Some(limit),
+            DrainTimeout::Never => None,
+        };
+        let kept: HashMap<&str, &Arc<Route>> = next
+            .routes
+            .iter()
+            .map(|route| (route.name.as_str(), route))
+            .collect();
+        for route in &self.routes {
+            let same = kept
+                .get(route.name.as_str())
+                .is_some_and(|next| Arc::ptr_eq(&next.drain, &route.drain));
+            if !same {
+                route.drain.begin(limit);
+            }
+        }
+        for listener in &self.listeners {
+            if !next
+                .listeners
+                .iter()
+                .any(|next| Arc::ptr_eq(&next.drain, &listener.drain))
+            {
+                listener.drain.begin(limit);
+            }
+        }
+    }
+}
+
+/// The snapshot that serves: the one truth, swapped whole.
+#[derive(Debug)]
+pub struct Live(ArcSwap<Snapshot>);
+
+impl Live {
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(ArcSwap::from_pointee(snapshot))
+    }
+
+    /// To be called once a request, which keeps what it got to its end.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// Publishes; gives back the one before.
+    pub fn swap(&self, next: Arc<Snapshot>) -> Arc<Snapshot> {
+        self.0.swap(next)
+    }
+}
