@@ -8,5 +8,6 @@ mod metrics;
 mod net;
 pub mod route;
 mod snapshot;
+mod telemetry;
 mod upstream;
 mod why;

@@ -1,0 +1,112 @@
+//! Setting up the logs, and letting them finish.
+
+use std::io::{self, IsTerminal};
+use std::thread::{self, JoinHandle};
+
+use prometheus::IntCounter;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, fmt, reload};
+
+use super::access::{AccessSink, write_all};
+use super::format::Format;
+use crate::config::{Log, LogFormat, LogLevel};
+
+/// The target of access lines: they are written whatever the level.
+pub(super) const ACCESS: &str = "access";
+
+/// The logs of the process. Lines go to standard output through a bounded queue and a thread.
+#[derive(Debug)]
+pub struct Logs {
+    level: reload::Handle<Targets, Registry>,
+    lost: ErrorCounter,
+    counted: usize,
+    dropped: IntCounter,
+    sink: Option<AccessSink>,
+    access: Option<JoinHandle<()>>,
+    _writer: WorkerGuard,
+}
+
+impl Logs {
+    /// Takes over the process's logging; to be called once.
+    pub fn start(config: &Log, dropped: IntCounter) -> io::Result<Self> {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .thread_name("pointsman-log")
+            .finish(io::stdout());
+        let lost = writer.error_counter();
+        let (filter, level) = reload::Layer::new(targets(config.level));
+        let format = Format {
+            json: format(config) == LogFormat::Json,
+        };
+        let lines = fmt::layer().event_format(format).with_writer(writer);
+        let subscriber = Registry::default().with(filter).with(lines);
+        tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+        let (sink, written) = AccessSink::new(dropped.clone());
+        let access = thread::Builder::new()
+            .name("pointsman-access".to_owned())
+            .spawn(move || write_all(&written))?;
+        let (sink, access) = (Some(sink), Some(access));
+        Ok(Self {
+            level,
+            lost,
+            counted: 0,
+            dropped,
+            sink,
+            access,
+            _writer: guard,
+        })
+    }
+
+    pub fn sink(&self) -> Option<AccessSink> {
+        self.sink.clone()
+    }
+
+    /// Applies live.
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails only when the subscriber is gone, with which the process ends.
+        let _ = self.level.reload(targets(level));
+    }
+
+    /// Brings the counter of dropped lines up to date.
+    pub fn count_lost(&mut self) {
+        let lost = self.lost.dropped_lines();
+        self.dropped.inc_by((lost - self.counted) as u64);
+        self.counted = lost;
+    }
+}
+
+impl Drop for Logs {
+    /// The workers, which hold the other senders, are gone by now: what they logged is written.
+    fn drop(&mut self) {
+        self.sink = None;
+        if let Some(access) = self.access.take() {
+            let _ = access.join();
+        }
+    }
+}
+
+/// What is written where nothing was said: text for people, JSON for machines.
+fn format(config: &Log) -> LogFormat {
+    let terminal = io::stdout().is_terminal();
+    config.format.unwrap_or(if terminal {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    })
+}
+
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    Targets::new()
+        .with_default(level)
+        .with_target(ACCESS, LevelFilter::INFO)
+}

@@ -1,0 +1,176 @@
+//! The Record of one request. It closes itself when it is dropped, wherever the request ended: in
+//! the handler, in the middle of a body, or because the client left and everything was dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+
+use super::access::{AccessLine, AccessSink};
+use crate::metrics::{MethodLabel, Metrics, RouteRow};
+use crate::why::Why;
+
+/// Says that nobody was there any more to be answered. No standard status does; this one is nginx's
+/// and widely understood.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What every Record of one worker shares.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    pub worker: usize,
+    pub metrics: Arc<Metrics>,
+    pub access: AccessSink,
+}
+
+/// One request, from its head to the last byte of its answer.
+#[derive(Debug)]
+pub(crate) struct Record {
+    recorder: Arc<Recorder>,
+    row: Option<Arc<RouteRow>>,
+    started: Instant,
+    method: MethodLabel,
+    status: u16,
+    why: Why,
+    outcome: Outcome,
+    bytes_in: Option<Arc<AtomicU64>>,
+    bytes_out: u64,
+    exchange_started: Option<Instant>,
+    ttfb: Option<Duration>,
+    overhead: Option<Duration>,
+    line: Option<Box<AccessLine>>,
+}
+
+/// What kind of answer it became: the lifetime of a stream is no latency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answer,
+    EventStream,
+    Tunnel,
+}
+
+impl Record {
+    pub(crate) fn start(recorder: &Arc<Recorder>, head: &Parts) -> Self {
+        Self {
+            recorder: Arc::clone(recorder),
+            row: None,
+            started: Instant::now(),
+            method: MethodLabel::from(&head.method),
+            status: 0,
+            // Until something better is known: whoever drops it now was not waited for.
+            why: Why::ClientGone,
+            outcome: Outcome::Answer,
+            bytes_in: None,
+            bytes_out: 0,
+            exchange_started: None,
+            ttfb: None,
+            overhead: None,
+            line: None,
+        }
+    }
+
+    /// Writes a log line at the end. `line` is asked only now that it is known to be wanted.
+    pub(crate) fn log(&mut self, line: AccessLine) {
+        self.line = Some(Box::new(line));
+    }
+
+    pub(crate) fn line(&mut self) -> Option<&mut AccessLine> {
+        self.line.as_deref_mut()
+    }
+
+    /// From here on the request belongs to a route, or to none.
+    pub(crate) fn routed(&mut self, row: Option<&Arc<RouteRow>>) {
+        let row = Arc::clone(row.unwrap_or(&self.recorder.metrics.unmatched));
+        row.shard(self.recorder.worker).started();
+        self.row = Some(row);
+    }
+
+    pub(crate) fn exchange_starts(&mut self) {
+        self.exchange_started = Some(Instant::now());
+    }
+
+    pub(crate) fn exchange_answered(&mut self) {
+        self.ttfb = self.exchange_started.map(|started| started.elapsed());
+    }
+
+    /// The head of the answer is ready. What it took less the upstream's part is our own.
+    pub(crate) fn answered(&mut self, status: u16, outcome: Outcome) {
+        self.status = status;
+        self.outcome = outcome;
+        self.overhead = self
+            .ttfb
+            .map(|ttfb| self.started.elapsed().saturating_sub(ttfb));
+        if outcome == Outcome::Tunnel {
+            self.shard(|shard| shard.tunnel_opened());
+        }
+    }
+
+    /// The counter of what the client sends, which the request's body advances on its own.
+    pub(crate) fn receives(&mut self) -> Arc<AtomicU64> {
+        Arc::clone(self.bytes_in.get_or_insert_default())
+    }
+
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+    }
+
+    pub(crate) fn ends(&mut self, why: Why) {
+        self.why = why;
+    }
+
+    fn shard(&self, act: impl FnOnce(&crate::metrics::RouteShard)) {
+        if let Some(row) = &self.row {
+            act(row.shard(self.recorder.worker));
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match self.why {
+            Why::ClientGone => CLIENT_CLOSED_REQUEST,
+            _ => self.status,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.row.is_none() {
+            self.routed(None);
+        }
+        let duration = self.started.elapsed();
+        let status = self.status();
+        let bytes_in = self
+            .bytes_in
+            .as_ref()
+            .map_or(0, |bytes| bytes.load(Ordering::Relaxed));
+        self.shard(|shard| {
+            match self.outcome {
+                Outcome::Answer => shard.duration(duration),
+                Outcome::EventStream => shard.stream(duration),
+                Outcome::Tunnel => {
+                    shard.stream(duration);
+                    shard.tunnel_closed();
+                }
+            }
+            if let Some(ttfb) = self.ttfb {
+                shard.upstream(ttfb);
+            }
+            if let Some(overhead) = self.overhead {
+                shard.overhead(overhead);
+            }
+            shard.bytes(bytes_in, self.bytes_out);
+            shard.ended(self.method, status, self.why);
+        });
+        if let (Some(mut line), Some(row)) = (self.line.take(), &self.row) {
+            line.close(
+                row,
+                status,
+                self.why,
+                duration,
+                self.ttfb,
+                (bytes_in, self.bytes_out),
+            );
+            self.recorder.access.send(line);
+        }
+    }
+}
