@@ -6,6 +6,7 @@ pub mod config;
 pub mod message;
 mod metrics;
 mod net;
+mod proxy;
 pub mod route;
 mod snapshot;
 mod telemetry;

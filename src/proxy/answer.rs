@@ -1,0 +1,114 @@
+//! An answer on its way back to the client.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue};
+
+use super::body::{Observed, Until};
+use super::upgrade::Tunnel;
+use crate::message::Rejection;
+use crate::message::template::Variables;
+use crate::route::{Redirect, Respond};
+use crate::telemetry::{Outcome, Record};
+use crate::why::Why;
+
+/// A response, and what is to be observed of it until its last byte.
+pub(super) struct Answer {
+    response: Response,
+    /// How the request ended if the client takes the whole answer.
+    why: Why,
+    kind: Kind,
+}
+
+enum Kind {
+    Plain,
+    EventStream(Until),
+    Tunnel(Tunnel),
+}
+
+impl Answer {
+    pub(super) fn rejection(rejection: Rejection) -> Self {
+        let response = rejection.into_response();
+        Self {
+            response,
+            why: rejection.why(),
+            kind: Kind::Plain,
+        }
+    }
+
+    pub(super) fn redirect(redirect: &Redirect, variables: &Variables<'_>) -> Result<Self, Why> {
+        let to = redirect.to.render(variables);
+        let to = HeaderValue::try_from(to).map_err(|_| Why::BadRequest)?;
+        let mut response = redirect.status.into_response();
+        response.headers_mut().insert(LOCATION, to);
+        Ok(Self::plain(response))
+    }
+
+    pub(super) fn respond(respond: &Respond) -> Self {
+        let mut response = Response::new(Body::from(respond.body.clone()));
+        *response.status_mut() = respond.status;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, respond.content_type.clone());
+        Self::plain(response)
+    }
+
+    pub(super) fn plain(response: Response) -> Self {
+        Self {
+            response,
+            why: Why::Ok,
+            kind: Kind::Plain,
+        }
+    }
+
+    pub(super) fn event_stream(response: Response, until: Until) -> Self {
+        Self {
+            response,
+            why: Why::Ok,
+            kind: Kind::EventStream(until),
+        }
+    }
+
+    pub(super) fn tunnel(response: Response, tunnel: Tunnel) -> Self {
+        Self {
+            response,
+            why: Why::Ok,
+            kind: Kind::Tunnel(tunnel),
+        }
+    }
+
+    pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.response.headers_mut()
+    }
+
+    /// Hands the Record to whatever lasts until the end: the body, or the tunnel. `bodiless` says
+    /// that the client waits for no body, as after HEAD.
+    pub(super) fn into_response(self, mut record: Record, bodiless: bool) -> Response {
+        let Self {
+            response,
+            why,
+            kind,
+        } = self;
+        let status = response.status().as_u16();
+        let until = match kind {
+            Kind::Tunnel(tunnel) => {
+                record.answered(status, Outcome::Tunnel);
+                tunnel.start(record);
+                return response;
+            }
+            Kind::EventStream(until) => {
+                record.answered(status, Outcome::EventStream);
+                Some(until)
+            }
+            Kind::Plain => {
+                record.answered(status, Outcome::Answer);
+                None
+            }
+        };
+        if bodiless {
+            record.ends(why);
+        }
+        response.map(|body| Body::new(Observed::new(body, record, why, until)))
+    }
+}

@@ -1,0 +1,203 @@
+//! Carrying a request to an upstream, and its answer back.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::Connection;
+use super::answer::Answer;
+use super::body::Counted;
+use super::upgrade::{self, Ask};
+use crate::message::forwarded::{self, Sender};
+use crate::message::hop;
+use crate::message::rules::Rendered;
+use crate::message::template::Variables;
+use crate::route::{Forward, Route};
+use crate::snapshot::Snapshot;
+use crate::telemetry::Record;
+use crate::why::Why;
+
+/// One request on its way through.
+pub(super) struct Passage<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) route: &'a Arc<Route>,
+    pub(super) forward: &'a Forward,
+}
+
+/// What is read off the client's request before it is changed.
+pub(super) struct Prepared<'a> {
+    path: Option<PathAndQuery>,
+    rules: Rendered<'a>,
+    authority: String,
+}
+
+pub(super) fn prepare<'a>(
+    forward: &'a Forward,
+    variables: &Variables<'_>,
+) -> Result<Prepared<'a>, Why> {
+    Ok(Prepared {
+        path: forward.rewrite.apply(variables.target),
+        rules: forward
+            .request_rules
+            .render(variables)
+            .ok_or(Why::BadRequest)?,
+        authority: variables.target.authority().to_owned(),
+    })
+}
+
+impl Passage<'_> {
+    pub(super) async fn carry(
+        &self,
+        prepared: Prepared<'_>,
+        mut head: Parts,
+        body: Body,
+        record: &mut Record,
+    ) -> Result<Answer, Why> {
+        let ask = Ask::take(&mut head);
+        self.head(&mut head, prepared, ask.as_ref());
+        let (body, progress) = self.body(body, &mut head.headers, record);
+        let upstream = &self.forward.upstream;
+        if let Some(line) = record.line() {
+            line.upstream = Some(upstream.name().to_owned());
+        }
+        record.exchange_starts();
+        let worker = self.connection.worker.recorder.worker;
+        let exchange = upstream.exchange(worker, Request::from_parts(head, body));
+        let response = within(self.forward.response_timeout, progress.as_deref(), exchange).await;
+        let response = response.ok_or(Why::HeaderTimeout)?.map_err(|error| {
+            tracing::debug!(
+                upstream = upstream.name(),
+                error = chain(&error),
+                "exchange failed"
+            );
+            error.why()
+        })?;
+        record.exchange_answered();
+        self.answer(response, ask)
+    }
+
+    /// Strip, then add: what belongs to the client's connection goes first, ours comes last.
+    fn head(&self, head: &mut Parts, prepared: Prepared<'_>, ask: Option<&Ask>) {
+        let Prepared {
+            path,
+            rules,
+            authority,
+        } = prepared;
+        let headers = &mut head.headers;
+        hop::strip_request(headers);
+        // We answer it ourselves when the upstream begins to read.
+        headers.remove(EXPECT);
+        let peer = self.connection.peer.ip();
+        let sender = Sender {
+            peer,
+            peer_text: &self.connection.peer_text,
+            trusted: self.snapshot.trusted.contains(peer),
+            authority: &authority,
+            forwarded: self.forward.forwarded,
+        };
+        forwarded::set(headers, &sender);
+        self.forward.host.apply(headers, &authority);
+        rules.apply(headers);
+        if let Some(ask) = ask {
+            hop::set_upgrade(headers, ask.protocol().clone());
+        }
+        let own = || head.uri.path_and_query().cloned();
+        head.uri = path
+            .or_else(own)
+            .map_or_else(|| Uri::from_static("/"), Uri::from);
+        head.extensions.clear();
+    }
+
+    /// A body of unknown length is sent in chunks, whatever the method.
+    fn body(
+        &self,
+        body: Body,
+        headers: &mut HeaderMap,
+        record: &mut Record,
+    ) -> (Body, Option<Arc<AtomicU64>>) {
+        if body.is_end_stream() {
+            return (body, None);
+        }
+        if !headers.contains_key(CONTENT_LENGTH) {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        let bytes = record.receives();
+        (
+            Body::new(Counted::new(body, Arc::clone(&bytes))),
+            Some(bytes),
+        )
+    }
+
+    fn answer(&self, response: Response<Incoming>, ask: Option<Ask>) -> Result<Answer, Why> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let worker = &self.connection.worker;
+            return upgrade::accept(response, ask, self.route, worker);
+        }
+        let mut response = response.map(Body::new);
+        hop::strip_response(response.headers_mut());
+        if is_event_stream(response.headers()) {
+            let route = Arc::clone(&self.route.drain);
+            let stopping = Arc::clone(&self.connection.worker.stopping);
+            let until = Box::pin(async move {
+                tokio::select! {
+                    () = route.turn() => {}
+                    () = stopping.turn() => {}
+                }
+            });
+            return Ok(Answer::event_stream(response, until));
+        }
+        Ok(Answer::plain(response))
+    }
+}
+
+/// Waits no longer than `limit` without progress: while the client still sends, the upstream need
+/// not answer.
+async fn within<T>(
+    limit: Duration,
+    progress: Option<&AtomicU64>,
+    exchange: impl Future<Output = T>,
+) -> Option<T> {
+    let mut exchange = std::pin::pin!(exchange);
+    let sent = || progress.map_or(0, |progress| progress.load(Ordering::Relaxed));
+    let mut before = sent();
+    loop {
+        if let Ok(answer) = timeout(limit, exchange.as_mut()).await {
+            return Some(answer);
+        }
+        let now = sent();
+        if now == before {
+            return None;
+        }
+        before = now;
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    kind.get(..EVENT_STREAM.len())
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

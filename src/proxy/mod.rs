@@ -1,0 +1,133 @@
+//! The life of a request: [`handle`] keeps its Record and rescues it from errors; `serve` is the
+//! straight way through.
+
+mod answer;
+mod body;
+mod forward;
+mod upgrade;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::HeaderValue;
+use http::request::Parts;
+use tokio_util::task::TaskTracker;
+
+use crate::message::forwarded::client_ip;
+use crate::message::template::Variables;
+use crate::message::{Rejection, Target};
+use crate::net::Drain;
+use crate::route::Action;
+use crate::snapshot::{Live, Snapshot};
+use crate::telemetry::{AccessLine, Record, Recorder, request_id};
+use crate::why::Why;
+use answer::Answer;
+
+/// What all requests on one worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub live: Arc<Live>,
+    pub recorder: Arc<Recorder>,
+    /// Tunnels outlive the connection that they came from.
+    pub tunnels: TaskTracker,
+    /// The process is going to end.
+    pub stopping: Arc<Drain>,
+}
+
+/// What all requests on one client connection share.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    worker: Arc<Worker>,
+    peer: SocketAddr,
+    /// The peer's address as it goes into `X-Forwarded-For`.
+    peer_text: HeaderValue,
+}
+
+impl Connection {
+    pub(crate) fn new(worker: Arc<Worker>, peer: SocketAddr) -> Self {
+        let text = peer.ip().to_canonical().to_string();
+        let peer_text = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
+        Self {
+            worker,
+            peer,
+            peer_text,
+        }
+    }
+}
+
+/// The catch-all handler: every request of every listener, whatever its HTTP version.
+pub(crate) async fn handle(
+    State(connection): State<Arc<Connection>>,
+    request: Request,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let mut record = Record::start(&connection.worker.recorder, &head);
+    let bodiless = head.method == http::Method::HEAD;
+    // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
+    // so that no long answer keeps an old one.
+    let snapshot = connection.worker.live.load();
+    let answer = serve(&connection, &snapshot, head, body, &mut record).await;
+    match answer {
+        Ok(answer) => answer.into_response(record, bodiless),
+        Err(why) => Answer::rejection(Rejection::from(why)).into_response(record, bodiless),
+    }
+}
+
+async fn serve(
+    connection: &Connection,
+    snapshot: &Snapshot,
+    head: Parts,
+    body: Body,
+    record: &mut Record,
+) -> Result<Answer, Why> {
+    let peer = connection.peer.ip();
+    let client_ip = client_ip(&head.headers, peer, &snapshot.trusted);
+    if snapshot.access_log {
+        let host = head
+            .headers
+            .get(http::header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let host = host.unwrap_or_default();
+        record.log(AccessLine::new(&head, host, client_ip, snapshot.generation));
+    }
+    let target = Target::parse(&head)?;
+    let route = snapshot.route(&target, &head);
+    record.routed(route.map(|route| &route.row));
+    let route = route.ok_or(Why::NoRoute)?;
+
+    let request_id = match record.line() {
+        Some(line) => line.request_id.clone(),
+        None => request_id(),
+    };
+    let variables = Variables {
+        target: &target,
+        method: head.method.as_str(),
+        client_ip,
+        request_id: &request_id,
+        route: &route.name,
+        part: &|name| route.matcher.part(target.raw_path(), target.path(), name),
+    };
+    let response_rules = route
+        .response_rules
+        .render(&variables)
+        .ok_or(Why::BadRequest)?;
+    let mut answer = match &route.action {
+        Action::Redirect(redirect) => Answer::redirect(redirect, &variables)?,
+        Action::Respond(respond) => Answer::respond(respond),
+        Action::Forward(forward) => {
+            let prepared = forward::prepare(forward, &variables)?;
+            let passage = forward::Passage {
+                connection,
+                snapshot,
+                route,
+                forward,
+            };
+            passage.carry(prepared, head, body, record).await?
+        }
+    };
+    response_rules.apply(answer.headers_mut());
+    Ok(answer)
+}

@@ -1,0 +1,156 @@
+//! Upgrades: a tunnel begins when the upstream has agreed, never before.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::UPGRADE;
+use http::request::Parts;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::Worker;
+use super::answer::Answer;
+use crate::message::hop;
+use crate::net::Drain;
+use crate::net::tunnel::{self, End, Terms, Traffic};
+use crate::route::Route;
+use crate::telemetry::Record;
+use crate::why::Why;
+
+/// Without a byte for so long a tunnel is taken for dead. Applications that keep a connection open
+/// send pings far more often.
+const IDLE: Duration = Duration::from_secs(60 * 60);
+/// The same once one side has finished.
+const HALF_CLOSED: Duration = Duration::from_secs(60);
+
+/// A client that asks to switch protocols.
+pub(super) struct Ask {
+    protocol: HeaderValue,
+    client: OnUpgrade,
+}
+
+impl Ask {
+    /// Only WebSocket: `h2c` would let later requests pass by the routes unseen.
+    pub(super) fn take(head: &mut Parts) -> Option<Self> {
+        let protocol = hop::upgrade(&head.headers)?;
+        if !is_websocket(protocol) {
+            return None;
+        }
+        let protocol = protocol.clone();
+        let client = head.extensions.remove::<OnUpgrade>()?;
+        Some(Self { protocol, client })
+    }
+
+    pub(super) fn protocol(&self) -> &HeaderValue {
+        &self.protocol
+    }
+}
+
+fn is_websocket(protocol: &HeaderValue) -> bool {
+    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
+}
+
+/// A 101 that was asked for becomes a tunnel; any other is no answer to the request.
+pub(super) fn accept(
+    mut response: Response<Incoming>,
+    ask: Option<Ask>,
+    route: &Arc<Route>,
+    worker: &Arc<Worker>,
+) -> Result<Answer, Why> {
+    let ask = ask.ok_or(Why::UpstreamInvalid)?;
+    let agreed = response.headers().get(UPGRADE).is_some_and(is_websocket);
+    if !agreed {
+        return Err(Why::UpstreamInvalid);
+    }
+    let upstream = hyper::upgrade::on(&mut response);
+    let mut response = response.map(|_| Body::empty());
+    hop::strip_response(response.headers_mut());
+    hop::set_upgrade(response.headers_mut(), ask.protocol);
+    response.extensions_mut().clear();
+    let drain = Arc::clone(&route.drain);
+    let worker = Arc::clone(worker);
+    Ok(Answer::tunnel(
+        response,
+        Tunnel {
+            client: ask.client,
+            upstream,
+            drain,
+            worker,
+        },
+    ))
+}
+
+/// Both ends of a tunnel that begins once the client has the 101. It holds nothing of the snapshot
+/// but the route's drain.
+pub(super) struct Tunnel {
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+    drain: Arc<Drain>,
+    worker: Arc<Worker>,
+}
+
+impl Tunnel {
+    pub(super) fn start(self, record: Record) {
+        let tracker = self.worker.tunnels.clone();
+        tracker.spawn(self.run(record));
+    }
+
+    async fn run(self, mut record: Record) {
+        let Self {
+            client,
+            upstream,
+            drain,
+            worker,
+        } = self;
+        let Ok((client, upstream)) = tokio::try_join!(client, upstream) else {
+            return;
+        };
+        let terms = Terms {
+            websocket: true,
+            idle: IDLE,
+            half_closed: HALF_CLOSED,
+        };
+        let carried = Carried {
+            traffic: Traffic::default(),
+            record: &mut record,
+        };
+        let end = {
+            let ends = async {
+                tokio::select! {
+                    () = drain.turn() => {}
+                    () = worker.stopping.turn() => {}
+                }
+            };
+            let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+            tunnel::join(client, upstream, terms, ends, &carried.traffic).await
+        };
+        drop(carried);
+        record.ends(match end {
+            End::Finished | End::Idle => Why::Ok,
+            End::Broken => Why::ClientGone,
+            End::Drained => Why::Draining,
+        });
+    }
+}
+
+/// Tells the Record what was carried, also when the tunnel is dropped half-way.
+struct Carried<'a> {
+    traffic: Traffic,
+    record: &'a mut Record,
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        let from_client = self.traffic.from_client.load(Ordering::Relaxed);
+        self.record
+            .receives()
+            .fetch_add(from_client, Ordering::Relaxed);
+        self.record
+            .sent(self.traffic.to_client.load(Ordering::Relaxed));
+    }
+}
