@@ -8,6 +8,7 @@ mod metrics;
 mod net;
 mod proxy;
 pub mod route;
+mod server;
 mod snapshot;
 mod telemetry;
 mod upstream;

@@ -1,0 +1,9 @@
+//! Sockets: which are open, who accepts on them, and which thread serves a connection.
+
+mod accept;
+mod connection;
+mod listeners;
+mod workers;
+
+pub(crate) use listeners::{BindError, Listeners, Prepared};
+pub(crate) use workers::Workers;
