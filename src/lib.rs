@@ -3,10 +3,12 @@
 
 
 pub mod config;
+mod demo;
 pub mod message;
 mod metrics;
 mod net;
 mod proxy;
+pub mod reload;
 pub mod route;
 mod server;
 mod snapshot;
