@@ -2,6 +2,9 @@
 //! head what lives in it.
 
 
+mod admin;
+pub mod app;
+pub mod cli;
 pub mod config;
 mod demo;
 pub mod message;

@@ -1,3 +1,5 @@
-//! The `pointsman` program.
+//! The `pointsman` program; see `cli`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    pointsman::cli::main()
+}

@@ -1,0 +1,235 @@
+//! The composition root: builds everything once, runs it, and ends it in good order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, Admin};
+use crate::config::{Config, KeyPath, Problem, Report};
+use crate::demo::Demo;
+use crate::metrics::Metrics;
+use crate::reload::{self, ConfigSource, Parts, Reading, Reloader, SharedStatus};
+use crate::server::{Listeners, Workers};
+use crate::snapshot::{Compiled, Live, Surroundings, compile};
+use crate::telemetry::Logs;
+
+/// Why the process could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the configuration is refused")]
+    Refused(Vec<Report>),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What runs, for the line that tells people.
+#[derive(Debug)]
+pub struct Started {
+    pub config: String,
+    pub listeners: Vec<(String, SocketAddr)>,
+    pub admin: SocketAddr,
+}
+
+/// Runs until a signal ends it. `tell` is called once everything serves.
+pub fn run(source: ConfigSource, tell: impl FnOnce(&Started)) -> Result<ExitCode, StartError> {
+    let control = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ended = control.block_on(async {
+        let app = App::start(source).await?;
+        tell(&app.started);
+        app.serve().await
+    });
+    // The admin side and the demo origin have nothing to finish.
+    control.shutdown_background();
+    ended
+}
+
+struct App {
+    started: Started,
+    reloader: Reloader,
+    asked: Asked,
+    admin: Admin,
+    admin_socket: TcpListener,
+    live: Arc<Live>,
+    logs: Arc<Mutex<Logs>>,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+type Asked = tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<reload::Outcome>>;
+
+impl App {
+    async fn start(source: ConfigSource) -> Result<Self, StartError> {
+        let (terminate, interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let reading = source.read_now();
+        let refused =
+            |problems: Vec<Problem>| StartError::Refused(source.reports(&reading, &problems));
+        let config = source.parse(&reading).map_err(refused)?;
+        let workers = worker_count(&config);
+        let metrics = Arc::new(Metrics::new(workers, &config.metrics.buckets)?);
+        let mut demo = Demo::default();
+        let demo_address = if config.uses_demo() {
+            demo.address()?
+        } else {
+            None
+        };
+        let surroundings = Surroundings {
+            metrics: &metrics,
+            workers,
+            demo: demo_address,
+        };
+        let Compiled { snapshot, warnings } =
+            compile(&config, None, surroundings).map_err(refused)?;
+        let admin_socket = bind_admin(&config)
+            .await
+            .map_err(|problem| refused(vec![problem]))?;
+
+        let logs = Logs::start(&config.log, metrics.log_lines_dropped.clone())?;
+        let access = logs
+            .sink()
+            .ok_or(io::ErrorKind::NotConnected)
+            .map_err(io::Error::from)?;
+        let logs = Arc::new(Mutex::new(logs));
+        let live = Arc::new(Live::new(snapshot));
+        let listeners = Listeners::new(Workers::start(workers, &live, &metrics, &access)?);
+        let parts = Parts {
+            source: source.clone(),
+            live: Arc::clone(&live),
+            listeners,
+            metrics: Arc::clone(&metrics),
+            logs: Arc::clone(&logs),
+            demo,
+            workers,
+        };
+        let (reloader, status) =
+            begin(parts, config, &reading, &warnings).map_err(StartError::Refused)?;
+        let (handle, asked) = reload::Handle::new();
+        let ready = Arc::new(AtomicBool::new(true));
+        let started = Started {
+            config: source.name(),
+            listeners: addresses(&status),
+            admin: admin_socket.local_addr()?,
+        };
+        let admin = Admin {
+            metrics,
+            logs: Arc::clone(&logs),
+            status,
+            reload: handle,
+            ready,
+        };
+        Ok(Self {
+            started,
+            reloader,
+            asked,
+            admin,
+            admin_socket,
+            live,
+            logs,
+            terminate,
+            interrupt,
+        })
+    }
+
+    async fn serve(self) -> Result<ExitCode, StartError> {
+        let Self {
+            mut reloader,
+            asked,
+            admin,
+            admin_socket,
+            live,
+            logs,
+            ..
+        } = self;
+        let (mut terminate, mut interrupt) = (self.terminate, self.interrupt);
+        let ready = Arc::clone(&admin.ready);
+        tracing::info!(
+            admin = %self.started.admin,
+            config = self.started.config,
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+        tokio::spawn(admin::serve(admin_socket, admin));
+        tokio::select! {
+            () = reload::follow(&mut reloader, asked) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        ready.store(false, Ordering::Relaxed);
+        let grace = live.load().shutdown_grace;
+        tracing::info!(grace_s = grace.as_secs_f64(), "stopping");
+        let stopping = async {
+            if let Some(workers) = reloader.into_listeners().close().await {
+                let (done, joined) = tokio::sync::oneshot::channel();
+                thread::spawn(move || {
+                    workers.stop(grace);
+                    // The other end is there until the process ends.
+                    let _ = done.send(());
+                });
+                let _ = joined.await;
+            }
+        };
+        tokio::select! {
+            () = stopping => {
+                tracing::info!("stopped");
+                drop(logs);
+                Ok(ExitCode::SUCCESS)
+            }
+            _ = terminate.recv() => hurry(),
+            _ = interrupt.recv() => hurry(),
+        }
+    }
+}
+
+/// The second signal: whoever sends it wants no more waiting, not even for the log.
+#[expect(
+    clippy::exit,
+    reason = "worker threads are cut in the middle of what they do"
+)]
+fn hurry() -> ! {
+    std::process::exit(130)
+}
+
+fn begin(
+    parts: Parts,
+    config: Config,
+    reading: &Reading,
+    warnings: &[Problem],
+) -> Result<(Reloader, SharedStatus), Vec<Report>> {
+    Reloader::start(parts, config, reading, warnings)
+}
+
+fn worker_count(config: &Config) -> usize {
+    match config.server.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+async fn bind_admin(config: &Config) -> Result<TcpListener, Problem> {
+    let address = config.admin.listen.0;
+    TcpListener::bind(address).await.map_err(|error| {
+        let place = KeyPath::from("admin").key("listen");
+        Problem::error(&place, format!("cannot listen on {address}: {error}"))
+            .help("write `[admin] listen = \"127.0.0.1:9901\"` or another free address")
+    })
+}
+
+fn addresses(status: &SharedStatus) -> Vec<(String, SocketAddr)> {
+    let listeners = status.read().listeners.into_iter();
+    listeners
+        .map(|listener| (listener.name, listener.address))
+        .collect()
+}

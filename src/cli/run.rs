@@ -1,0 +1,111 @@
+//! `pointsman run`: serve.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::fail;
+use super::locate::config_file;
+use crate::app::{self, StartError, Started};
+use crate::config::Url;
+use crate::reload::ConfigSource;
+
+/// What serves where there is no file.
+const EMBEDDED: &str = include_str!("../../config/pointsman.toml");
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct Arguments {
+    /// The configuration file [default: config/pointsman.toml, pointsman.toml or
+    /// /etc/pointsman/pointsman.toml, else a built-in demo]
+    #[arg(long, value_name = "FILE", env = "POINTSMAN_CONFIG")]
+    config: Option<PathBuf>,
+    /// Put it in front of this app, with no file
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    to: Option<String>,
+    /// With --to: where to listen
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        requires = "to"
+    )]
+    listen: SocketAddr,
+    /// With --to: where the admin side listens
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9900",
+        requires = "to"
+    )]
+    admin: SocketAddr,
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let source = match source(arguments) {
+        Ok(source) => source,
+        Err(error) => return fail(error),
+    };
+    match app::run(source, tell) {
+        Ok(code) => code,
+        Err(StartError::Refused(reports)) => {
+            for report in &reports {
+                eprintln!("{report}");
+            }
+            fail("not started: the configuration is refused")
+        }
+        Err(error) => fail(error),
+    }
+}
+
+fn source(arguments: &Arguments) -> Result<ConfigSource, String> {
+    let Some(to) = &arguments.to else {
+        return Ok(match config_file(arguments.config.as_deref()) {
+            Some(path) => ConfigSource::File(path),
+            None => {
+                let text = EMBEDDED.to_owned();
+                ConfigSource::Text {
+                    name: "the built-in demo configuration",
+                    text,
+                }
+            }
+        });
+    };
+    let url: Url = to.parse()?;
+    // A sound URL holds nothing that would have to be escaped in a TOML string.
+    let text = format!(
+        "listen = \"{}\"\nadmin.listen = \"{}\"\n[[route]]\nname = \"app\"\nupstream = \"{}\"\n",
+        arguments.listen,
+        arguments.admin,
+        url.as_str()
+    );
+    Ok(ConfigSource::Text {
+        name: "the command line",
+        text,
+    })
+}
+
+/// For people; machines read the log.
+fn tell(started: &Started) {
+    let mut curl = None;
+    eprintln!(
+        "Pointsman {} serves {}",
+        env!("CARGO_PKG_VERSION"),
+        started.config
+    );
+    for (name, address) in &started.listeners {
+        let label = if *name == address.to_string() {
+            String::new()
+        } else {
+            format!(" ({name})")
+        };
+        eprintln!("  listening on  http://{address}{label}");
+        curl.get_or_insert(*address);
+    }
+    eprintln!("  admin side    http://{}/", started.admin);
+    if let Some(address) = curl {
+        eprintln!("  try           curl -i http://{address}/hello");
+    }
+}
