@@ -1,7 +1,6 @@
 //! Pointsman, a reverse proxy for one host. ARCHITECTURE.md draws the house; each room says at its
 //! head what lives in it.
 
-
 mod admin;
 pub mod app;
 pub mod cli;

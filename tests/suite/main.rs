@@ -1,1 +1,5 @@
-fn main() {}
+//! The tests of the program from outside: the real binary over real sockets, one file a feature.
+
+mod deploy;
+mod forwarding;
+mod harness;

@@ -1,0 +1,33 @@
+.DEFAULT_GOAL := help
+.PHONY: help test components bench deny image doc
+
+CARGO ?= cargo
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: components ## Everything that a change must pass
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked -- --include-ignored
+
+components: ## Install the programs that the tests run against, where missing
+	tests/components.sh
+
+bench: ## CPU a request beside nginx and HAProxy, then the micro-benchmarks
+	tests/components.sh bench
+	$(CARGO) build --locked --release
+	python3 tests/bench/compare.py
+	$(CARGO) bench --locked
+
+# Building cargo-deny takes some minutes, once.
+deny: ## Licences, sources and banned crates of every dependency
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check bans licenses sources
+
+image: ## The container image, as pointsman:VERSION and pointsman:latest
+	docker build --build-arg VERSION=$(VERSION) -t pointsman:$(VERSION) -t pointsman .
+
+doc: ## The API of every module, private ones included
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items

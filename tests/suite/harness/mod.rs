@@ -1,0 +1,42 @@
+//! The vocabulary of the tests: a proxy that runs, an origin behind it, a client before it.
+//!
+//! Everything listens on a port that the kernel picks, and waits for conditions with a deadline,
+//! never for a time.
+
+mod client;
+mod metrics;
+mod origin;
+mod proxy;
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+pub(crate) use client::{Client, Response, get, request};
+pub(crate) use metrics::Metrics;
+pub(crate) use origin::{Origin, Received, Reply};
+pub(crate) use proxy::{BINARY, Proxy};
+
+/// Long enough for a machine that is busy with other tests; nothing waits for it when all is well.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until the condition holds; fails with `what` if it does not before the deadline.
+#[track_caller]
+pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(DEADLINE, what, condition);
+}
+
+/// The same with a deadline that is itself what is tested.
+#[track_caller]
+pub(crate) fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !condition() {
+        assert!(Instant::now() < end, "not within {limit:?}: {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// A port that was free a moment ago, for the tests that must know one beforehand.
+pub(crate) fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    socket.local_addr().expect("its address").port()
+}
