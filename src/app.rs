@@ -68,12 +68,19 @@ struct App {
 
 type Asked = tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<reload::Outcome>>;
 
-impl App {
-    async fn start(source: ConfigSource) -> Result<Self, StartError> {
-        let (terminate, interrupt) = (
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
+/// Everything about a start that can be refused, before anything runs.
+struct Checked {
+    reading: Reading,
+    config: Config,
+    workers: usize,
+    metrics: Arc<Metrics>,
+    demo: Demo,
+    compiled: Compiled,
+    admin_socket: TcpListener,
+}
+
+impl Checked {
+    async fn new(source: &ConfigSource) -> Result<Self, StartError> {
         let reading = source.read_now();
         let refused =
             |problems: Vec<Problem>| StartError::Refused(source.reports(&reading, &problems));
@@ -81,7 +88,7 @@ impl App {
         let workers = worker_count(&config);
         let metrics = Arc::new(Metrics::new(workers, &config.metrics.buckets)?);
         let mut demo = Demo::default();
-        let demo_address = if config.uses_demo() {
+        let address = if config.uses_demo() {
             demo.address()?
         } else {
             None
@@ -89,24 +96,49 @@ impl App {
         let surroundings = Surroundings {
             metrics: &metrics,
             workers,
-            demo: demo_address,
+            demo: address,
         };
-        let Compiled { snapshot, warnings } =
-            compile(&config, None, surroundings).map_err(refused)?;
+        let compiled = compile(&config, None, surroundings).map_err(refused)?;
         let admin_socket = bind_admin(&config)
             .await
             .map_err(|problem| refused(vec![problem]))?;
+        Ok(Self {
+            reading,
+            config,
+            workers,
+            metrics,
+            demo,
+            compiled,
+            admin_socket,
+        })
+    }
+}
 
-        let logs = Logs::start(&config.log, metrics.log_lines_dropped.clone())?;
-        let access = logs
-            .sink()
-            .ok_or(io::ErrorKind::NotConnected)
-            .map_err(io::Error::from)?;
+impl App {
+    async fn start(source: ConfigSource) -> Result<Self, StartError> {
+        let (terminate, interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let checked = Checked::new(&source).await?;
+        let Checked {
+            reading,
+            config,
+            workers,
+            metrics,
+            demo,
+            compiled,
+            admin_socket,
+        } = checked;
+        let Compiled { snapshot, warnings } = compiled;
+
+        let (logs, access) = Logs::start(&config.log, metrics.log_lines_dropped.clone())?;
         let logs = Arc::new(Mutex::new(logs));
         let live = Arc::new(Live::new(snapshot));
         let listeners = Listeners::new(Workers::start(workers, &live, &metrics, &access)?);
+        let name = source.name();
         let parts = Parts {
-            source: source.clone(),
+            source,
             live: Arc::clone(&live),
             listeners,
             metrics: Arc::clone(&metrics),
@@ -115,11 +147,11 @@ impl App {
             workers,
         };
         let (reloader, status) =
-            begin(parts, config, &reading, &warnings).map_err(StartError::Refused)?;
-        let (handle, asked) = reload::Handle::new();
+            Reloader::start(parts, config, &reading, &warnings).map_err(StartError::Refused)?;
+        let (reload, asked) = reload::Handle::new();
         let ready = Arc::new(AtomicBool::new(true));
         let started = Started {
-            config: source.name(),
+            config: name,
             listeners: addresses(&status),
             admin: admin_socket.local_addr()?,
         };
@@ -127,7 +159,7 @@ impl App {
             metrics,
             logs: Arc::clone(&logs),
             status,
-            reload: handle,
+            reload,
             ready,
         };
         Ok(Self {
@@ -200,15 +232,6 @@ impl App {
 )]
 fn hurry() -> ! {
     std::process::exit(130)
-}
-
-fn begin(
-    parts: Parts,
-    config: Config,
-    reading: &Reading,
-    warnings: &[Problem],
-) -> Result<(Reloader, SharedStatus), Vec<Report>> {
-    Reloader::start(parts, config, reading, warnings)
 }
 
 fn worker_count(config: &Config) -> usize {

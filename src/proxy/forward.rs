@@ -67,7 +67,7 @@ impl Passage<'_> {
     ) -> Result<Answer, Why> {
         let ask = Ask::take(&mut head);
         self.head(&mut head, prepared, ask.as_ref());
-        let (body, progress) = self.body(body, &mut head.headers, record);
+        let (body, progress) = observe_body(body, &mut head.headers, record);
         let upstream = &self.forward.upstream;
         if let Some(line) = record.line() {
             line.upstream = Some(upstream.name().to_owned());
@@ -120,26 +120,6 @@ impl Passage<'_> {
         head.extensions.clear();
     }
 
-    /// A body of unknown length is sent in chunks, whatever the method.
-    fn body(
-        &self,
-        body: Body,
-        headers: &mut HeaderMap,
-        record: &mut Record,
-    ) -> (Body, Option<Arc<AtomicU64>>) {
-        if body.is_end_stream() {
-            return (body, None);
-        }
-        if !headers.contains_key(CONTENT_LENGTH) {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        let bytes = record.receives();
-        (
-            Body::new(Counted::new(body, Arc::clone(&bytes))),
-            Some(bytes),
-        )
-    }
-
     fn answer(&self, response: Response<Incoming>, ask: Option<Ask>) -> Result<Answer, Why> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let worker = &self.connection.worker;
@@ -160,6 +140,25 @@ impl Passage<'_> {
         }
         Ok(Answer::plain(response))
     }
+}
+
+/// A body of unknown length is sent in chunks, whatever the method.
+fn observe_body(
+    body: Body,
+    headers: &mut HeaderMap,
+    record: &mut Record,
+) -> (Body, Option<Arc<AtomicU64>>) {
+    if body.is_end_stream() {
+        return (body, None);
+    }
+    if !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    let bytes = record.receives();
+    (
+        Body::new(Counted::new(body, Arc::clone(&bytes))),
+        Some(bytes),
+    )
 }
 
 /// Waits no longer than `limit` without progress: while the client still sends, the upstream need

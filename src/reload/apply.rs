@@ -6,13 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Shared;
+use super::check::{needs_restart, unbound};
 use super::retired::Retired;
 use super::source::{ConfigSource, Hash, Reading};
 use super::status::{ListenerStatus, Outcome, Refused, SharedStatus, Status};
-use crate::config::{Config, KeyPath, Problem, Reload, Report};
+use crate::config::{Config, Problem, Reload, Report};
 use crate::demo::Demo;
 use crate::metrics::{Metrics, ReloadResult};
-use crate::server::{BindError, Listeners, Prepared};
+use crate::server::{Listeners, Prepared};
 use crate::snapshot::{Compiled, Live, Snapshot, Surroundings, compile};
 use crate::telemetry::Logs;
 
@@ -288,71 +289,7 @@ impl Reloader {
     }
 }
 
-/// The checks of a configuration without applying it: what `pointsman check` does.
-pub fn check(source: &ConfigSource) -> Result<Vec<Report>, Vec<Report>> {
-    let reading = source.read_now();
-    let checked = source.parse(&reading).and_then(|config| {
-        let metrics =
-            Metrics::new(1, &[]).map_err(|error| vec![Problem::error("", error.to_string())])?;
-        compile(
-            &config,
-            None,
-            Surroundings {
-                metrics: &metrics,
-                workers: 1,
-                demo: None,
-            },
-        )
-    });
-    match checked {
-        Ok(compiled) => Ok(source.reports(&reading, &compiled.warnings)),
-        Err(problems) => Err(source.reports(&reading, &problems)),
-    }
-}
-
 fn listeners(listeners: &Listeners) -> Vec<ListenerStatus> {
     let status = |(name, address)| ListenerStatus { name, address };
     listeners.addresses().into_iter().map(status).collect()
-}
-
-/// Listeners of the shorthand come first, then those of the tables.
-fn unbound(config: &Config, errors: &[BindError]) -> Vec<Problem> {
-    let short = config.listen.iter().len();
-    let place = |index: usize| match index.checked_sub(short) {
-        None => KeyPath::from("listen"),
-        Some(index) => KeyPath::from("listener").index(index).key("address"),
-    };
-    let problem = |error: &BindError| Problem::error(&place(error.index), error.to_string());
-    errors.iter().map(problem).collect()
-}
-
-/// What was changed and is read only at a start.
-fn needs_restart(started: &Config, config: &Config) -> Vec<Problem> {
-    let changed = [
-        (
-            "server",
-            "workers",
-            started.server.workers != config.server.workers,
-        ),
-        (
-            "admin",
-            "listen",
-            started.admin.listen != config.admin.listen,
-        ),
-        (
-            "metrics",
-            "buckets",
-            started.metrics.buckets != config.metrics.buckets,
-        ),
-        ("log", "format", started.log.format != config.log.format),
-    ];
-    let warning = |(table, key, _): (&str, &str, bool)| {
-        let message = format!("a change of {table}.{key} takes effect at the next start");
-        Problem::warning(&KeyPath::from(table).key(key), message)
-    };
-    changed
-        .into_iter()
-        .filter(|(_, _, changed)| *changed)
-        .map(warning)
-        .collect()
 }

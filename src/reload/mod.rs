@@ -2,6 +2,7 @@
 //! retire. All of it runs on the control thread; parsing and compiling beside it.
 
 mod apply;
+mod check;
 mod retired;
 mod settle;
 mod source;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-pub use apply::{Parts, Reloader, check};
+pub use apply::{Parts, Reloader};
+pub use check::check;
 pub use source::{ConfigSource, Reading};
 pub use status::{Outcome, SharedStatus, Status};
 

@@ -16,8 +16,8 @@ type Slot = Vec<u32>;
 
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<String, Node>,
-    part: Option<Box<Node>>,
+    literals: HashMap<String, Self>,
+    part: Option<Box<Self>>,
     /// Patterns that end here.
     exact: Slot,
     /// Patterns that end here in `/*`.

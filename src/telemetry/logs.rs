@@ -24,14 +24,13 @@ pub struct Logs {
     lost: ErrorCounter,
     counted: usize,
     dropped: IntCounter,
-    sink: Option<AccessSink>,
     access: Option<JoinHandle<()>>,
     _writer: WorkerGuard,
 }
 
 impl Logs {
-    /// Takes over the process's logging; to be called once.
-    pub fn start(config: &Log, dropped: IntCounter) -> io::Result<Self> {
+    /// Takes over the process's logging, to be called once; the sink is for the workers.
+    pub fn start(config: &Log, dropped: IntCounter) -> io::Result<(Self, AccessSink)> {
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
             .thread_name("pointsman-log")
@@ -48,20 +47,16 @@ impl Logs {
         let access = thread::Builder::new()
             .name("pointsman-access".to_owned())
             .spawn(move || write_all(&written))?;
-        let (sink, access) = (Some(sink), Some(access));
-        Ok(Self {
+        let access = Some(access);
+        let logs = Self {
             level,
             lost,
             counted: 0,
             dropped,
-            sink,
             access,
             _writer: guard,
-        })
-    }
-
-    pub fn sink(&self) -> Option<AccessSink> {
-        self.sink.clone()
+        };
+        Ok((logs, sink))
     }
 
     /// Applies live.
@@ -79,9 +74,8 @@ impl Logs {
 }
 
 impl Drop for Logs {
-    /// The workers, which hold the other senders, are gone by now: what they logged is written.
+    /// The workers, which hold the senders, are gone by now: what they logged is written.
     fn drop(&mut self) {
-        self.sink = None;
         if let Some(access) = self.access.take() {
             let _ = access.join();
         }

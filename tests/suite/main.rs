@@ -3,3 +3,4 @@
 mod deploy;
 mod forwarding;
 mod harness;
+mod house;

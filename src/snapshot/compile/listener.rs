@@ -30,7 +30,7 @@ pub(super) fn compile(
         let address = listener.address;
         if address.port() != 0 && addresses.insert(address, index).is_some() {
             let message = format!("two listeners have the address {address}");
-            problems.push(Problem::error(&place.key("address"), message));
+            problems.push(Problem::error(place.key("address"), message));
         } else if names.insert(listener.name.clone(), index).is_some() {
             let message = format!("two listeners are called `{}`", listener.name);
             problems.push(

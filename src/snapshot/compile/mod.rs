@@ -94,7 +94,7 @@ fn table(routes: &[Arc<Route>], problems: &mut Vec<Problem>) -> Table {
                     name(second),
                     name(first),
                 );
-                Problem::error(&at(second), message).help(
+                Problem::error(at(second), message).help(
                     "take one away, or tell them apart by host, path, method, header or query",
                 )
             }
@@ -105,7 +105,7 @@ fn table(routes: &[Arc<Route>], problems: &mut Vec<Problem>) -> Table {
                     name(route),
                     by.join(" and "),
                 );
-                Problem::warning(&at(route), message)
+                Problem::warning(at(route), message)
             }
         });
     }

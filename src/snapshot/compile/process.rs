@@ -27,14 +27,14 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
             config.server.workers
         );
         problems.push(
-            Problem::error(&KeyPath::from("server").key("workers"), message)
+            Problem::error(KeyPath::from("server").key("workers"), message)
                 .help("leave it out for one per core"),
         );
     }
     if config.reload.poll_interval.0.is_zero() {
         problems.push(
             Problem::error(
-                &KeyPath::from("reload").key("poll_interval"),
+                KeyPath::from("reload").key("poll_interval"),
                 "it cannot be zero",
             )
             .help("write `mode = \"watch\"` to poll no more"),

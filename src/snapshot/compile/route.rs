@@ -54,7 +54,7 @@ pub(super) fn compile(
         {
             let message = format!("two routes are called `{name}`; the other is route[{first}]");
             problems.push(
-                Problem::error(&at(index).key("name"), message)
+                Problem::error(at(index).key("name"), message)
                     .help("give each a `name` of its own: it is the label of its metrics"),
             );
         }
@@ -251,7 +251,7 @@ impl Compiler<'_, '_> {
         if !matches!(redirect.status, 301 | 302 | 303 | 307 | 308) {
             let message = format!("{} is not a redirect", redirect.status);
             self.problems.push(
-                Problem::error(&place.key("status"), message)
+                Problem::error(place.key("status"), message)
                     .help("write 308 or 307, which keep the method, or 301, 302 or 303"),
             );
         }
@@ -267,7 +267,7 @@ impl Compiler<'_, '_> {
         if !(200..=599).contains(&respond.status) {
             let message = format!("{} is not the status of an answer", respond.status);
             self.problems
-                .push(Problem::error(&place.key("status"), message).help("write 200 to 599"));
+                .push(Problem::error(place.key("status"), message).help("write 200 to 599"));
         }
         let content_type = respond
             .content_type

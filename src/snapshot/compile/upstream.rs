@@ -38,7 +38,7 @@ impl<'a> Upstreams<'a> {
             }
             if upstream.server.is_empty() {
                 problems.push(
-                    Problem::error(&place.key("server"), "the list of servers is empty")
+                    Problem::error(place.key("server"), "the list of servers is empty")
                         .help("write `server = \"http://127.0.0.1:3000\"`"),
                 );
             }
@@ -99,7 +99,7 @@ impl<'a> Upstreams<'a> {
         {
             let message = format!("no route uses the upstream `{name}`");
             problems.push(Problem::warning(
-                &KeyPath::from("upstream").key(name),
+                KeyPath::from("upstream").key(name),
                 message,
             ));
         }
