@@ -18,8 +18,8 @@ components: ## Install the programs that the tests run against, where missing
 bench: ## CPU a request beside nginx and HAProxy, then the micro-benchmarks
 	tests/components.sh bench
 	$(CARGO) build --locked --release
-	python3 tests/bench/compare.py
-	$(CARGO) bench --locked
+	python3 -B tests/bench/compare.py
+	$(CARGO) bench --locked --bench routing --bench reload
 
 # Building cargo-deny takes some minutes, once.
 deny: ## Licences, sources and banned crates of every dependency
