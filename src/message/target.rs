@@ -71,6 +71,8 @@ fn authority(head: &Parts) -> Result<&str, Why> {
         return Ok(authority.as_str());
     }
     match header {
+        // An empty one names no site, and an `http` URI must name one.
+        Some(host) if host.is_empty() => Err(Why::BadHost),
         Some(host) => host.to_str().map_err(|_| Why::BadHost),
         None if head.version <= Version::HTTP_10 => Ok(""),
         None => Err(Why::BadHost),
