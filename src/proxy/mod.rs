@@ -12,8 +12,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderValue, Method};
 use tokio_util::task::TaskTracker;
 
 use crate::message::forwarded::client_ip;
@@ -58,14 +58,48 @@ impl Connection {
     }
 }
 
+/// A request until [`handle`] begins. A client that leaves right after its request has the handler
+/// dropped before it was ever polled; that request counts all the same.
+pub(crate) struct Arrived {
+    connection: Arc<Connection>,
+    method: Method,
+    handled: bool,
+}
+
+impl Arrived {
+    pub(crate) fn new(connection: &Arc<Connection>, method: &Method) -> Self {
+        Self {
+            connection: Arc::clone(connection),
+            method: method.clone(),
+            handled: false,
+        }
+    }
+
+    /// From here on the Record of [`handle`] counts.
+    pub(crate) fn handed_over(mut self) {
+        self.handled = true;
+    }
+}
+
+impl Drop for Arrived {
+    fn drop(&mut self) {
+        if !self.handled {
+            drop(Record::start(
+                &self.connection.worker.recorder,
+                &self.method,
+            ));
+        }
+    }
+}
+
 /// The catch-all handler: every request of every listener, whatever its HTTP version.
 pub(crate) async fn handle(
     State(connection): State<Arc<Connection>>,
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let mut record = Record::start(&connection.worker.recorder, &head);
-    let bodiless = head.method == http::Method::HEAD;
+    let mut record = Record::start(&connection.worker.recorder, &head.method);
+    let bodiless = head.method == Method::HEAD;
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();

@@ -27,8 +27,12 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
     };
     let state = Arc::new(proxy::Connection::new(Arc::clone(&worker), peer));
     let service = service_fn(move |request: http::Request<Incoming>| {
+        let arrived = proxy::Arrived::new(&state, request.method());
         let answer = Handler::call(proxy::handle, request.map(Body::new), Arc::clone(&state));
-        async { Ok::<_, Infallible>(answer.await) }
+        async {
+            arrived.handed_over();
+            Ok::<_, Infallible>(answer.await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::request::Parts;
+use http::Method;
 
 use super::access::{AccessLine, AccessSink};
 use crate::metrics::{MethodLabel, Metrics, RouteRow};
@@ -50,12 +50,12 @@ pub(crate) enum Outcome {
 }
 
 impl Record {
-    pub(crate) fn start(recorder: &Arc<Recorder>, head: &Parts) -> Self {
+    pub(crate) fn start(recorder: &Arc<Recorder>, method: &Method) -> Self {
         Self {
             recorder: Arc::clone(recorder),
             row: None,
             started: Instant::now(),
-            method: MethodLabel::from(&head.method),
+            method: MethodLabel::from(method),
             status: 0,
             // Until something better is known: whoever drops it now was not waited for.
             why: Why::ClientGone,
