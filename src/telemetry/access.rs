@@ -16,7 +16,7 @@ use crate::why::Why;
 
 /// Lines that may wait for the writer. More are dropped and counted: a slow terminal or disk must
 /// not hold a request up.
-const WAITING: usize = 16 * 1024;
+pub(super) const WAITING: usize = 16 * 1024;
 
 /// The workers' end of the log.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use super::access::{AccessSink, write_all};
+use super::access::{AccessSink, WAITING, write_all};
 use super::format::Format;
 use crate::config::{Log, LogFormat, LogLevel};
 
@@ -33,6 +33,7 @@ impl Logs {
     pub fn start(config: &Log, dropped: IntCounter) -> io::Result<(Self, AccessSink)> {
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
+            .buffered_lines_limit(WAITING)
             .thread_name("pointsman-log")
             .finish(io::stdout());
         let lost = writer.error_counter();
