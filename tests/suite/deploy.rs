@@ -1,12 +1,12 @@
 //! The files that deploy Pointsman, each judged by the program that reads it in earnest.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs};
+
+use crate::harness::{BINARY, passes, tool};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const BINARY: &str = env!("CARGO_BIN_EXE_pointsman");
 
 #[test]
 #[ignore = "needs docker-compose; make test runs it"]
@@ -114,35 +114,4 @@ fn unit_of_the_built_binary(folder: &Path) -> PathBuf {
 fn text_of(file: &str) -> String {
     let path = Path::new(ROOT).join(file);
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"))
-}
-
-/// A command that runs the program `name` in the root of the project.
-fn tool(name: &str) -> Command {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let fetched = Path::new(ROOT).join("target/components/bin");
-    let program = env::split_paths(&path)
-        .chain([fetched])
-        .map(|folder| folder.join(name))
-        .find(|program| program.is_file())
-        .unwrap_or_else(|| panic!("no {name} on this machine; `make components` brings it"));
-    let mut command = Command::new(program);
-    command.current_dir(ROOT);
-    command
-}
-
-/// What a command prints, once it has succeeded.
-fn passes(command: &mut Command) -> String {
-    let run = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (said, complained) = (
-        String::from_utf8_lossy(&run.stdout),
-        String::from_utf8_lossy(&run.stderr),
-    );
-    assert!(
-        run.status.success(),
-        "{command:?}: {}\n{said}{complained}",
-        run.status
-    );
-    said.into_owned()
 }

@@ -1,7 +1,13 @@
 //! The tests of the program from outside: the real binary over real sockets, one file a feature.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test, its helpers included, fails by a panic that says what was expected"
+)]
 
 mod deploy;
 mod examples;
 mod forwarding;
 mod harness;
 mod house;
+mod headers;

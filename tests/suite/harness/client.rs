@@ -27,6 +27,12 @@ impl Response {
         found.map_or("", |(_, value)| value)
     }
 
+    /// All values of a header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let of_name = self.headers.iter().filter(|(known, _)| known == name);
+        of_name.map(|(_, value)| value.as_str()).collect()
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -112,9 +118,10 @@ impl Client {
     fn body(&mut self, response: &Response) -> std::io::Result<Vec<u8>> {
         let mut body = Vec::new();
         if response.header("transfer-encoding").contains("chunked") {
-            while let chunk @ 1.. = self.chunk_size()? {
-                self.take(chunk, &mut body)?;
-                self.line()?;
+            while let chunk = self.chunk()?
+                && !chunk.is_empty()
+            {
+                body.extend(chunk);
             }
             while !self.line()?.is_empty() {}
         } else if let Ok(length) = response.header("content-length").parse() {
@@ -125,9 +132,26 @@ impl Client {
         Ok(body)
     }
 
+    /// One chunk of a body in chunks; the last is empty, with the trailers still to be read.
+    pub(crate) fn chunk(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut chunk = Vec::new();
+        let size = self.chunk_size()?;
+        self.take(size, &mut chunk)?;
+        if size > 0 {
+            self.line()?;
+        }
+        Ok(chunk)
+    }
+
     fn chunk_size(&mut self) -> std::io::Result<usize> {
         let line = self.line()?;
         usize::from_str_radix(&line, 16).map_err(|_| std::io::ErrorKind::InvalidData.into())
+    }
+
+    /// The next bytes, as many as that.
+    pub(crate) fn bytes(&mut self, length: usize) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.take(length, &mut bytes).map(|()| bytes)
     }
 
     fn take(&mut self, length: usize, body: &mut Vec<u8>) -> std::io::Result<()> {

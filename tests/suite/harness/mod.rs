@@ -6,7 +6,9 @@
 mod client;
 mod metrics;
 mod origin;
+mod program;
 mod proxy;
+mod told;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,7 +16,9 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use metrics::Metrics;
 pub(crate) use origin::{Origin, Received, Reply};
+pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
+pub(crate) use told::{Told, pointsman};
 
 /// Long enough for a machine that is busy with other tests; nothing waits for it when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -58,6 +58,16 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn new(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
+        // The error is the proxy's closing of the connection.
+        Self::listen(move |origin, stream| drop(origin.serve(stream, &answer)))
+    }
+
+    /// Hands each connection to the closure as it was accepted, nothing read.
+    pub(crate) fn raw(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        Self::listen(move |_, stream| serve(stream))
+    }
+
+    fn listen(serve: impl Fn(&Self, TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port for an origin");
         let address = listener.local_addr().expect("the origin's address");
         let origin = Self {
@@ -65,13 +75,12 @@ impl Origin {
             received: Arc::default(),
             connections: Arc::default(),
         };
-        let (accepted, answer) = (origin.clone(), Arc::new(answer));
+        let (accepted, serve) = (origin.clone(), Arc::new(serve));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 accepted.connections.fetch_add(1, Ordering::Relaxed);
-                let (origin, answer) = (accepted.clone(), Arc::clone(&answer));
-                // The error is the proxy's closing of the connection.
-                thread::spawn(move || drop(origin.serve(stream, &*answer)));
+                let (origin, serve) = (accepted.clone(), Arc::clone(&serve));
+                thread::spawn(move || serve(&origin, stream));
             }
         });
         origin

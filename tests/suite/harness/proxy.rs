@@ -178,6 +178,21 @@ impl Proxy {
         Metrics(get(self.admin, "/metrics").text())
     }
 
+    /// Waits until the series of that name with these labels add up to exactly this.
+    #[track_caller]
+    pub(crate) fn counts(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let mut seen = 0.0;
+        let end = Instant::now() + DEADLINE;
+        while Instant::now() < end {
+            seen = self.metrics().sum(name, labels);
+            if seen == value {
+                return;
+            }
+            thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("{name} {labels:?} is {seen}, not {value}");
+    }
+
     /// Every line logged so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.log.lock().expect("the log").clone()
