@@ -7,7 +7,10 @@
 
 mod deploy;
 mod examples;
+mod failures;
 mod forwarding;
 mod harness;
 mod house;
 mod headers;
+mod streaming;
+mod upgrades;

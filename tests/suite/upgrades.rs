@@ -1,0 +1,171 @@
+//! Upgraded connections: a tunnel begins when the upstream agrees to the one that was asked for,
+//! and never otherwise.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+
+use crate::harness::{Client, Origin, Proxy, Reply};
+
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade, X-Inner\r\n\
+                      Upgrade: websocket\r\nSec-WebSocket-Accept: yes\r\nX-Inner: secret\r\n\r\n";
+const ASK: &str = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade, X-Internal-Auth\r\n\
+                   Upgrade: WebSocket\r\nX-Internal-Auth: 1\r\nSec-WebSocket-Key: key\r\n\
+                   Sec-WebSocket-Protocol: chat\r\nProxy-Authorization: Basic x\r\n\r\n";
+
+/// Agrees to every upgrade, with the first bytes of its own in the same write, then echoes. Gives
+/// the heads that it received too.
+fn echo() -> (Origin, Arc<Mutex<Vec<String>>>) {
+    let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&heads);
+    let origin = Origin::raw(move |stream: TcpStream| {
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            stream.read_line(&mut head).unwrap();
+        }
+        seen.lock().unwrap().push(head);
+        stream
+            .get_mut()
+            .write_all(format!("{SWITCH}hello ").as_bytes())
+            .unwrap();
+        let mut piece = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut piece) {
+            stream.get_mut().write_all(&piece[..read]).unwrap();
+        }
+    });
+    (origin, heads)
+}
+
+fn read(client: &mut Client, length: usize) -> String {
+    String::from_utf8(client.bytes(length).unwrap()).unwrap()
+}
+
+#[test]
+fn a_websocket_carries_bytes_both_ways_from_the_first_one_on() {
+    let (origin, heads) = echo();
+    let proxy = Proxy::to(&origin.url());
+    let mut client = Client::connect(proxy.address());
+    // The client does not wait for the agreement either.
+    client.send(format!("{ASK}early "));
+    let head = client.try_head().unwrap();
+    assert_eq!(head.status, 101);
+    assert_eq!(head.header("connection").to_ascii_lowercase(), "upgrade");
+    assert_eq!(head.header("upgrade").to_ascii_lowercase(), "websocket");
+    assert_eq!(head.all("sec-websocket-accept"), ["yes"]);
+    assert_eq!(head.all("x-inner"), [""; 0]);
+    assert_eq!(read(&mut client, 12), "hello early ");
+    for round in 0..10 {
+        let message = format!("message {round}").repeat(100);
+        client.send(&message);
+        assert_eq!(read(&mut client, message.len()), message);
+    }
+    proxy.counts("pointsman_tunnels", &[("route", "all")], 1.0);
+    drop(client);
+    proxy.counts("pointsman_tunnels", &[("route", "all")], 0.0);
+    proxy.counts("pointsman_requests_in_flight", &[("route", "all")], 0.0);
+    proxy.counts(
+        "pointsman_requests_total",
+        &[("route", "all"), ("code", "101")],
+        1.0,
+    );
+
+    let heads = heads.lock().unwrap();
+    let lines: Vec<_> = heads[0].lines().map(str::to_ascii_lowercase).collect();
+    let of = |name: &str| {
+        lines
+            .iter()
+            .filter(|line| line.starts_with(name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("connection:"), ["connection: upgrade"]);
+    assert_eq!(of("upgrade:"), ["upgrade: websocket"]);
+    assert_eq!(
+        of("sec-websocket-"),
+        ["sec-websocket-key: key", "sec-websocket-protocol: chat"]
+    );
+    assert_eq!(of("x-forwarded-for:"), ["x-forwarded-for: 127.0.0.1"]);
+    for gone in ["x-internal-auth:", "proxy-authorization:"] {
+        assert_eq!(of(gone), [""; 0]);
+    }
+}
+
+#[test]
+fn either_side_can_end_a_websocket() {
+    let origin = Origin::new(|_| Reply::RawClose(format!("{SWITCH}bye").into_bytes()));
+    let proxy = Proxy::to(&origin.url());
+    let mut client = Client::connect(proxy.address());
+    client.send(ASK);
+    assert_eq!(client.try_head().unwrap().status, 101);
+    assert_eq!(client.until_closed().unwrap(), b"bye");
+    drop(client);
+    proxy.counts("pointsman_tunnels", &[], 0.0);
+}
+
+#[test]
+fn a_refusal_to_upgrade_reaches_the_client_whole() {
+    let origin = Origin::new(|_| Reply::Whole(403, Vec::new(), b"not you".to_vec()));
+    let proxy = Proxy::to(&origin.url());
+    let mut client = Client::connect(proxy.address());
+    for _ in 0..2 {
+        client.send(ASK);
+        let response = client.response();
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (403, "not you")
+        );
+    }
+}
+
+/// Requests within an h2c connection would pass by the routes unseen.
+#[test]
+fn only_a_websocket_is_asked_for_and_the_rest_is_an_ordinary_request() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::to(&origin.url());
+    for protocol in ["h2c", "foo", "TLS/1.0", "websocket, h2c"] {
+        let mut client = Client::connect(proxy.address());
+        // The second request must be routed like any other.
+        client.send(format!(
+            "GET /first HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+             Upgrade: {protocol}\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n\
+             GET /../second HTTP/1.1\r\nHost: a\r\n\r\n"
+        ));
+        assert_eq!(client.response().status, 200, "{protocol}");
+        let received = origin.last();
+        for gone in ["upgrade", "connection", "http2-settings"] {
+            assert_eq!(received.all(gone), [""; 0], "{protocol}");
+        }
+        assert_eq!(
+            client.response().header("x-pointsman-error"),
+            "bad_path",
+            "{protocol}"
+        );
+    }
+}
+
+#[test]
+fn a_switch_that_was_not_asked_for_is_no_answer() {
+    let table = [
+        ("", SWITCH.to_owned()),
+        (
+            "Connection: Upgrade\r\nUpgrade: h2c\r\n",
+            SWITCH.replace("websocket", "h2c"),
+        ),
+        (
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+            SWITCH.replace("websocket", "h2c"),
+        ),
+        ("Upgrade: websocket\r\n", SWITCH.to_owned()),
+    ];
+    for (ask, answer) in table {
+        let answer = answer.into_bytes();
+        let origin = Origin::new(move |_| Reply::Raw(answer.clone()));
+        let proxy = Proxy::to(&origin.url());
+        let mut client = Client::connect(proxy.address());
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{ask}\r\n"));
+        let response = client.response();
+        let seen = (response.status, response.header("x-pointsman-error"));
+        assert_eq!(seen, (502, "upstream_invalid"), "{ask:?}");
+        proxy.counts("pointsman_tunnels", &[], 0.0);
+    }
+}
