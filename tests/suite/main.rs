@@ -12,5 +12,6 @@ mod forwarding;
 mod harness;
 mod house;
 mod headers;
+mod routing;
 mod streaming;
 mod upgrades;
