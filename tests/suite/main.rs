@@ -12,6 +12,8 @@ mod forwarding;
 mod harness;
 mod house;
 mod headers;
+mod logs;
+mod metrics;
 mod routing;
 mod streaming;
 mod upgrades;
