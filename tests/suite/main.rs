@@ -5,6 +5,7 @@
     reason = "a test, its helpers included, fails by a panic that says what was expected"
 )]
 
+mod cli;
 mod deploy;
 mod examples;
 mod failures;
@@ -14,6 +15,7 @@ mod house;
 mod headers;
 mod logs;
 mod metrics;
+mod programs;
 mod routing;
 mod streaming;
 mod upgrades;
