@@ -118,12 +118,13 @@ impl Client {
     fn body(&mut self, response: &Response) -> std::io::Result<Vec<u8>> {
         let mut body = Vec::new();
         if response.header("transfer-encoding").contains("chunked") {
-            while let chunk = self.chunk()?
-                && !chunk.is_empty()
-            {
+            loop {
+                let chunk = self.chunk()?;
+                if chunk.is_empty() {
+                    break;
+                }
                 body.extend(chunk);
             }
-            while !self.line()?.is_empty() {}
         } else if let Ok(length) = response.header("content-length").parse() {
             self.take(length, &mut body)?;
         } else {
@@ -132,12 +133,14 @@ impl Client {
         Ok(body)
     }
 
-    /// One chunk of a body in chunks; the last is empty, with the trailers still to be read.
+    /// One chunk of a body; empty for the last, whose trailers are skipped.
     pub(crate) fn chunk(&mut self) -> std::io::Result<Vec<u8>> {
         let mut chunk = Vec::new();
         let size = self.chunk_size()?;
-        self.take(size, &mut chunk)?;
-        if size > 0 {
+        if size == 0 {
+            while !self.line()?.is_empty() {}
+        } else {
+            self.take(size, &mut chunk)?;
             self.line()?;
         }
         Ok(chunk)
