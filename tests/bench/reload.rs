@@ -2,6 +2,10 @@
 //!
 //! The real binary, its default settings, the file replaced by a rename as editors do. Of the time,
 //! `reload.settle` (150 ms) is waiting for the writer to have finished.
+#![allow(
+    clippy::expect_used,
+    reason = "a benchmark that cannot run ends by saying why"
+)]
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,8 @@
 //! What it costs to find a route, by the number of routes. Run by `cargo bench`.
+#![allow(
+    clippy::expect_used,
+    reason = "a benchmark that cannot run ends by saying why"
+)]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -11,28 +11,43 @@ fn check(text: &str) -> Result<(), String> {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("example.toml");
     fs::write(&file, text).expect("the example is written");
-    let output = Command::new(BINARY).arg("check").arg(&file).output().expect("the binary runs");
+    let output = Command::new(BINARY)
+        .arg("check")
+        .arg(&file)
+        .output()
+        .expect("the binary runs");
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() && complaints.is_empty() { Ok(()) } else { Err(complaints) }
+    if output.status.success() && complaints.is_empty() {
+        Ok(())
+    } else {
+        Err(complaints)
+    }
 }
 
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("the directory");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths.filter(|path| path.extension().is_some_and(|known| known == extension)).collect()
+    paths
+        .filter(|path| path.extension().is_some_and(|known| known == extension))
+        .collect()
 }
 
 /// The blocks between "```toml" and "```".
 fn blocks(page: &Path) -> Vec<String> {
     let text = fs::read_to_string(page).expect("the page");
     let after = text.split("```toml\n").skip(1);
-    after.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+    after
+        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+        .collect()
 }
 
 #[test]
 fn every_file_in_config_is_good_and_warns_of_nothing() {
     let files = files("config", "toml");
-    assert!(files.len() >= 2, "the examples are where this test looks for them");
+    assert!(
+        files.len() >= 2,
+        "the examples are where this test looks for them"
+    );
     for file in files {
         let text = fs::read_to_string(&file).expect("the example");
         check(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -45,9 +60,16 @@ fn every_block_of_toml_in_the_documentation_is_good_and_warns_of_nothing() {
     pages.extend(files(".", "md"));
     let blocks: Vec<(PathBuf, String)> = pages
         .into_iter()
-        .flat_map(|page| blocks(&page).into_iter().map(move |block| (page.clone(), block)))
+        .flat_map(|page| {
+            blocks(&page)
+                .into_iter()
+                .map(move |block| (page.clone(), block))
+        })
         .collect();
-    assert!(blocks.len() >= 7, "the documentation is where this test looks for it");
+    assert!(
+        blocks.len() >= 7,
+        "the documentation is where this test looks for it"
+    );
     for (page, block) in blocks {
         check(&block).unwrap_or_else(|error| panic!("{}: {block}\n{error}", page.display()));
     }
