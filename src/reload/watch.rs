@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,6 +22,8 @@ pub(super) struct Watch {
     poll_at: Instant,
     signal: Arc<Signal>,
     watcher: Option<RecommendedWatcher>,
+    /// The operator knows that there is none.
+    told: bool,
     places: Places,
 }
 
@@ -29,12 +31,20 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 struct Signal {
     notify: Notify,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
     /// Files written to and not closed since. Bounded by what the directory holds.
-    open: Mutex<BTreeSet<PathBuf>>,
+    open: BTreeSet<PathBuf>,
+    /// A place was removed or renamed, and its watch ends with it.
+    ended: bool,
 }
 
 /// What is watched, with the identity it had then: a directory that was made anew is another, and
-/// sends nothing to the old watch.
+/// sends nothing to the old watch. (It may be given the same inode number again; then only the
+/// event of its removal tells.)
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Places(Vec<(PathBuf, (u64, u64))>);
 
@@ -46,6 +56,7 @@ impl Watch {
             poll_at: Instant::now() + settings.poll_interval.0,
             signal: Arc::default(),
             watcher: None,
+            told: false,
             places: Places::default(),
         };
         watch.rebuild(source);
@@ -61,7 +72,8 @@ impl Watch {
 
     /// Resolves when an event came, or when it is time to look without one.
     pub(super) async fn changed(&mut self) {
-        if polls(self.mode) {
+        let unwatched = watches(self.mode) && self.watcher.is_none();
+        if polls(self.mode) || unwatched {
             tokio::select! {
                 () = self.signal.notify.notified() => {}
                 () = sleep_until(self.poll_at) => {}
@@ -74,12 +86,9 @@ impl Watch {
 
     /// Has somebody written to the file and not closed it?
     pub(super) fn writer_is_busy(&self) -> bool {
-        let open = self
-            .signal
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.places.0.iter().any(|(place, _)| open.contains(place))
+        let seen = self.signal.seen();
+        let mut places = self.places.0.iter();
+        places.any(|(place, _)| seen.open.contains(place))
     }
 
     /// Follows changed settings, and files and directories that were replaced.
@@ -89,29 +98,39 @@ impl Watch {
         if changed {
             self.poll_at = Instant::now() + self.poll_interval.0;
         }
-        if changed || self.places != Places::of(source) {
+        let ended = std::mem::take(&mut self.signal.seen().ended);
+        let unwatched = watches(self.mode) && self.watcher.is_none();
+        if changed || ended || unwatched || self.places != Places::of(source) {
             self.rebuild(source);
         }
     }
 
     fn rebuild(&mut self, source: &ConfigSource) {
-        let had = self.watcher.take().is_some();
         self.places = Places::of(source);
-        self.signal
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        // Whoever writes now does so still when the watcher is another.
+        let places = &self.places;
+        let watched = |path: &Path| path.parent().is_some_and(|parent| places.holds(parent));
+        self.signal.seen().open.retain(|path| watched(path));
+        // The one before ends after the new one has begun, so that no event is missed between.
+        let _before = self.watcher.take();
         if self.places.0.is_empty() || !watches(self.mode) {
             return;
         }
         match watcher(&self.signal, &self.places) {
-            Ok(watcher) => self.watcher = Some(watcher),
-            // Once, not at each look.
-            Err(error) if had || self.places.0.is_empty() => {
+            Ok(watcher) => {
+                self.watcher = Some(watcher);
+                if std::mem::take(&mut self.told) {
+                    tracing::info!("the configuration is watched again");
+                }
+                // What changed between the last look and the new watch.
+                self.signal.notify.notify_one();
+            }
+            // Once, not at each look; and what vanishes in this moment is no lack of watches.
+            Err(error) if self.told || matches!(error.kind, ErrorKind::PathNotFound) => {
                 tracing::debug!(%error, "cannot watch");
             }
             Err(error) => {
+                self.told = true;
                 let seconds = self.poll_interval.0.as_secs_f64();
                 tracing::warn!(
                     %error,
@@ -119,8 +138,6 @@ impl Watch {
                 );
             }
         }
-        // What changed between the last look and the new watch.
-        self.signal.notify.notify_one();
     }
 }
 
@@ -130,12 +147,11 @@ impl Places {
         let Some(path) = source.path() else {
             return Self::default();
         };
-        let resolved = path.canonicalize().ok();
-        let files: BTreeSet<PathBuf> = [Some(path.to_owned()), resolved]
-            .into_iter()
-            .flatten()
-            .collect();
-        let directories: BTreeSet<PathBuf> = files.iter().map(|file| directory(file)).collect();
+        // Absolute, as the paths of events are.
+        let files = [std::path::absolute(path).ok(), path.canonicalize().ok()];
+        let files: BTreeSet<PathBuf> = files.into_iter().flatten().collect();
+        let directories = files.iter().filter_map(|file| file.parent());
+        let directories: BTreeSet<PathBuf> = directories.map(Path::to_owned).collect();
         let place = |path: PathBuf| {
             let meta = std::fs::metadata(&path).ok()?;
             Some((path, (meta.dev(), meta.ino())))
@@ -148,20 +164,18 @@ impl Places {
                 .collect(),
         )
     }
-}
 
-fn directory(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
+    fn holds(&self, path: &Path) -> bool {
+        self.0.iter().any(|(place, _)| place == path)
     }
 }
 
 fn watcher(signal: &Arc<Signal>, places: &Places) -> notify::Result<RecommendedWatcher> {
-    let signal = Arc::clone(signal);
+    let (signal, watched) = (Arc::clone(signal), places.clone());
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // An error is a reason to look, too: the queue may have overflowed.
-        if event.as_ref().map_or(true, |event| signal.note(event)) {
+        let worth = event.map_or(true, |event| signal.note(&event, &watched));
+        if worth {
             signal.notify.notify_one();
         }
     })?;
@@ -172,18 +186,25 @@ fn watcher(signal: &Arc<Signal>, places: &Places) -> notify::Result<RecommendedW
 }
 
 impl Signal {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Is the event a reason to look? Being read, as we do it ourselves, is none. Any name is: a
     /// ConfigMap changes under the name of a link beside the file.
-    fn note(&self, event: &Event) -> bool {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+    fn note(&self, event: &Event, watched: &Places) -> bool {
+        let mut seen = self.seen();
         match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
-                open.retain(|path| !event.paths.contains(path));
+                seen.open.retain(|path| !event.paths.contains(path));
             }
             EventKind::Access(_) => return event.need_rescan(),
-            EventKind::Modify(ModifyKind::Data(_)) => open.extend(event.paths.iter().cloned()),
+            EventKind::Modify(ModifyKind::Data(_)) => {
+                seen.open.extend(event.paths.iter().cloned());
+            }
             EventKind::Modify(ModifyKind::Name(_)) | EventKind::Remove(_) => {
-                open.retain(|path| !event.paths.contains(path));
+                seen.open.retain(|path| !event.paths.contains(path));
+                seen.ended |= event.paths.iter().any(|path| watched.holds(path));
             }
             _ => {}
         }
