@@ -97,7 +97,7 @@ impl Look {
         let Reload {
             settle, max_wait, ..
         } = *reloader.settings();
-        let new = || Settling::new(Instant::now(), settle.0, max_wait.0);
+        let new = || Settling::new(settle.0, max_wait.0);
         let settling = self.settling.get_or_insert_with(new);
         let parses = || reloader.source().parse(&reading).is_ok();
         let busy = watch.writer_is_busy();

@@ -17,21 +17,21 @@ pub(super) enum Decision {
 
 /// One change on its way to rest: the same non-empty bytes must be read twice with `settle` between,
 /// and no writer may hold the file. A file that is written without end is taken every `max_wait`,
-/// whenever it happens to make sense.
+/// whenever it happens to make sense; the time in which there was nothing to read does not count.
 #[derive(Debug)]
 pub(super) struct Settling {
     settle: Duration,
     max_wait: Duration,
-    began: Instant,
+    began: Option<Instant>,
     last: Option<(Instant, Hash)>,
 }
 
 impl Settling {
-    pub(super) fn new(now: Instant, settle: Duration, max_wait: Duration) -> Self {
+    pub(super) fn new(settle: Duration, max_wait: Duration) -> Self {
         Self {
             settle,
             max_wait,
-            began: now,
+            began: None,
             last: None,
         }
     }
@@ -59,7 +59,8 @@ impl Settling {
         if quiet >= self.settle && !busy {
             return Decision::Settled;
         }
-        let overdue = now.saturating_duration_since(self.began) >= self.max_wait;
+        let began = *self.began.get_or_insert(now);
+        let overdue = now.saturating_duration_since(began) >= self.max_wait;
         if overdue && (!busy || quiet >= self.max_wait) && parses() {
             return Decision::Settled;
         }
@@ -85,7 +86,7 @@ mod tests {
     /// Rows of: milliseconds, content (0 is empty), writer busy, settled?
     fn run(rows: &[(u64, u8, bool, bool)], parses: bool) {
         let start = Instant::now();
-        let mut settling = Settling::new(start, SETTLE, MAX_WAIT);
+        let mut settling = Settling::new(SETTLE, MAX_WAIT);
         for (at, content, busy, settled) in rows {
             let now = start + Duration::from_millis(*at);
             let decision = settling.observe(now, hash(*content), *busy, || parses);
@@ -127,6 +128,19 @@ mod tests {
                 (0, 0, false, false),
                 (5000, 0, false, false),
                 (60_000, 0, false, false),
+            ],
+            true,
+        );
+    }
+
+    #[test]
+    fn after_long_emptiness_the_first_content_is_not_overdue() {
+        run(
+            &[
+                (0, 0, false, false),
+                (5000, 1, false, false),
+                (5050, 2, false, false),
+                (5150, 2, false, true),
             ],
             true,
         );
