@@ -15,7 +15,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, KeyPath, Problem, Report};
 use crate::demo::Demo;
 use crate::metrics::Metrics;
-use crate::reload::{self, ConfigSource, Parts, Reading, Reloader, SharedStatus};
+use crate::reload::{self, ConfigSource, Follower, Parts, Reading, Reloader, SharedStatus};
 use crate::server::{Listeners, Workers};
 use crate::snapshot::{Compiled, Live, Surroundings, compile};
 use crate::telemetry::Logs;
@@ -64,6 +64,7 @@ struct App {
     logs: Arc<Mutex<Logs>>,
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 type Asked = tokio::sync::mpsc::Receiver<tokio::sync::oneshot::Sender<reload::Outcome>>;
@@ -116,9 +117,10 @@ impl Checked {
 
 impl App {
     async fn start(source: ConfigSource) -> Result<Self, StartError> {
-        let (terminate, interrupt) = (
+        let (terminate, interrupt, hangup) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
         );
         let checked = Checked::new(&source).await?;
         let Checked {
@@ -172,6 +174,7 @@ impl App {
             logs,
             terminate,
             interrupt,
+            hangup,
         })
     }
 
@@ -187,6 +190,7 @@ impl App {
         } = self;
         let (mut terminate, mut interrupt) = (self.terminate, self.interrupt);
         let ready = Arc::clone(&admin.ready);
+        let follower = Follower::new(&reloader, self.hangup);
         tracing::info!(
             admin = %self.started.admin,
             config = self.started.config,
@@ -195,7 +199,7 @@ impl App {
         );
         tokio::spawn(admin::serve(admin_socket, admin));
         tokio::select! {
-            () = reload::follow(&mut reloader, asked) => {}
+            () = follower.follow(&mut reloader, asked) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

@@ -12,6 +12,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -42,30 +43,50 @@ impl Handle {
     }
 }
 
-/// Follows the file and what is asked of it, for ever.
-pub async fn follow(reloader: &mut Reloader, mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>) {
-    let mut watch = Watch::new(reloader.source(), reloader.settings());
-    let mut hangups = hangups();
-    let mut look = Look::default();
-    loop {
-        tokio::select! {
-            Some(answer) = asked.recv() => {
-                let outcome = reloader.reload_now().await;
-                // Whoever asked may have gone.
-                let _ = answer.send(outcome);
+/// Follows the file and what is asked of it.
+pub struct Follower {
+    watch: Watch,
+    hangup: Signal,
+}
+
+impl Follower {
+    /// From now on no edit is missed.
+    pub fn new(reloader: &Reloader, hangup: Signal) -> Self {
+        let watch = Watch::new(reloader.source(), reloader.settings());
+        Self { watch, hangup }
+    }
+
+    /// Runs for ever.
+    pub async fn follow(
+        self,
+        reloader: &mut Reloader,
+        mut asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
+    ) {
+        let Self {
+            mut watch,
+            mut hangup,
+        } = self;
+        let mut look = Look::default();
+        loop {
+            tokio::select! {
+                Some(answer) = asked.recv() => {
+                    let outcome = reloader.reload_now().await;
+                    // Whoever asked may have gone.
+                    let _ = answer.send(outcome);
+                }
+                Some(()) = hangup.recv() => {
+                    tracing::info!("SIGHUP: reloading");
+                    reloader.reload_now().await;
+                }
+                () = watch.changed() => look.take(reloader, &watch).await,
+                () = sleep_until(look.again), if look.settling.is_some() => {
+                    look.take(reloader, &watch).await;
+                }
+                () = sleep(SWEEP), if reloader.has_retired() => {}
             }
-            () = hangup(&mut hangups) => {
-                tracing::info!("SIGHUP: reloading");
-                reloader.reload_now().await;
-            }
-            () = watch.changed() => look.take(reloader, &watch).await,
-            () = sleep_until(look.again) , if look.settling.is_some() => {
-                look.take(reloader, &watch).await;
-            }
-            () = sleep(SWEEP), if reloader.has_retired() => {}
+            watch.refresh(reloader.source(), reloader.settings());
+            reloader.sweep();
         }
-        watch.refresh(reloader.source(), reloader.settings());
-        reloader.sweep();
     }
 }
 
@@ -134,21 +155,6 @@ impl Absence {
                 "the configuration file is missing or empty; nothing changes"
             );
         }
-    }
-}
-
-type Hangups = Option<tokio::signal::unix::Signal>;
-
-fn hangups() -> Hangups {
-    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok()
-}
-
-async fn hangup(signals: &mut Hangups) {
-    match signals {
-        Some(signals) => {
-            signals.recv().await;
-        }
-        None => std::future::pending().await,
     }
 }
 
