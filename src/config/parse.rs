@@ -79,8 +79,14 @@ fn explain(message: &str, span: Range<usize>) -> Problem {
 /// Takes the innermost key or list element that holds these bytes out of the tree.
 fn remove(table: &mut DeTable<'_>, bytes: &Range<usize>) -> bool {
     let found = table.iter_mut().find_map(|(key, value)| {
-        (holds(&key.span(), bytes) || reaches(value, bytes))
-            .then(|| (key.get_ref().clone(), remove_inside(value, bytes)))
+        // The key of `[[route]]` lies within the span of its first element, too.
+        let is_key = holds(&key.span(), bytes);
+        (is_key || reaches(value, bytes)).then(|| {
+            (
+                key.get_ref().clone(),
+                !is_key && remove_inside(value, bytes),
+            )
+        })
     });
     match found {
         None => false,
@@ -140,6 +146,15 @@ mod tests {
         for (report, expected) in reports.iter().zip(expected) {
             assert!(report.starts_with(expected), "{report}\n{expected}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_list_of_tables_is_one_problem() {
+        let reports = reports("[[rout]]\nhost = \"a\"\n[[rout]]\nhost = \"b\"\n");
+        assert_eq!(
+            reports,
+            ["p.toml:1:3: rout: unknown key `rout` (did you mean `route`?)"]
+        );
     }
 
     #[test]

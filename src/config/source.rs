@@ -157,9 +157,13 @@ fn enclosing_key(table: &DeTable<'_>, bytes: &Range<usize>) -> String {
 
 fn descend(table: &DeTable<'_>, bytes: &Range<usize>, path: &mut KeyPath) {
     for (key, value) in table {
-        if holds(&key.span(), bytes) || reaches(value, bytes) {
+        let is_key = holds(&key.span(), bytes);
+        if is_key || reaches(value, bytes) {
             *path = path.key(key.get_ref().clone());
-            return descend_value(value, bytes, path);
+            if !is_key {
+                descend_value(value, bytes, path);
+            }
+            return;
         }
     }
 }
