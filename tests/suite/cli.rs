@@ -1,24 +1,26 @@
 //! The command line: what each command does, says and returns.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Origin, Proxy, Told, get, pointsman, request};
+use crate::harness::{Client, Origin, Proxy, Said, Told, get, pointsman_in, request};
 
-fn said(run: &Output) -> (bool, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (run.status.success(), text(&run.stdout), text(&run.stderr))
+/// Did it succeed, what did it say, and of what did it complain?
+fn run_in(directory: &Path, arguments: &[&str]) -> (bool, String, String) {
+    let arguments: Vec<&dyn AsRef<OsStr>> = arguments.iter().map(|word| word as _).collect();
+    let Said { code, out, err } = pointsman_in(directory, &arguments);
+    (code == Some(0), out, err)
 }
 
 /// Runs a command in an empty directory.
 fn run(arguments: &[&str]) -> (bool, String, String) {
     let directory = TempDir::new().unwrap();
-    said(&pointsman(directory.path(), arguments))
+    run_in(directory.path(), arguments)
 }
 
 /// Does what the line "try" says, without curl.
@@ -224,7 +226,7 @@ fn check_shows_everything_wrong_and_where() {
     let directory = TempDir::new().unwrap();
     let check = |text: &str| {
         fs::write(directory.path().join("a.toml"), text).unwrap();
-        said(&pointsman(directory.path(), &["check", "a.toml"]))
+        run_in(directory.path(), &["check", "a.toml"])
     };
     let (good, said, error) = check("listen = \"127.0.0.1:0\"\n[[route]]\nrespond = {}\n");
     assert!(
@@ -246,7 +248,7 @@ fn check_shows_everything_wrong_and_where() {
 #[test]
 fn init_writes_a_file_that_is_good_and_never_over_another() {
     let directory = TempDir::new().unwrap();
-    let run = |arguments: &[&str]| said(&pointsman(directory.path(), arguments));
+    let run = |arguments: &[&str]| run_in(directory.path(), arguments);
     for name in ["pointsman.toml", "other.toml"] {
         let arguments = if name == "pointsman.toml" {
             vec!["init"]
@@ -272,7 +274,7 @@ fn init_writes_a_file_that_is_good_and_never_over_another() {
 fn what_ships_passes_its_own_check() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for name in ["config/pointsman.toml", "config/starter.toml"] {
-        let (good, said, error) = said(&pointsman(root, &["check", name]));
+        let (good, said, error) = run_in(root, &["check", name]);
         assert!(good && error.is_empty(), "{said}{error}");
     }
 }

@@ -6,6 +6,14 @@
 )]
 
 mod cli;
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers panic as tests do; clippy.toml allows it only inside of #[test] functions"
+)]
+
+mod asking;
+mod check;
 mod deploy;
 mod examples;
 mod failures;
@@ -19,3 +27,6 @@ mod programs;
 mod routing;
 mod streaming;
 mod upgrades;
+mod problems;
+mod settling;
+mod watching;

@@ -4,9 +4,11 @@
 //! never for a time.
 
 mod client;
+mod command;
 mod metrics;
 mod origin;
 mod program;
+mod page;
 mod proxy;
 mod told;
 
@@ -14,11 +16,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Client, Response, get, request};
+pub(crate) use command::{Said, Written, pointsman, pointsman_in};
 pub(crate) use metrics::Metrics;
 pub(crate) use origin::{Origin, Received, Reply};
 pub(crate) use program::{passes, tool};
+pub(crate) use page::{in_namespaces, page, page_with};
 pub(crate) use proxy::{BINARY, Proxy};
-pub(crate) use told::{Told, pointsman};
+pub(crate) use told::Told;
 
 /// Long enough for a machine that is busy with other tests; nothing waits for it when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -3,30 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::proxy::BINARY;
+use super::command::command;
 use super::{Metrics, eventually, get};
-
-/// Runs a command of the binary to its end, in this directory and with nothing of the machine's
-/// own settings.
-pub(crate) fn pointsman(directory: &Path, arguments: &[&str]) -> Output {
-    command(directory, arguments)
-        .output()
-        .expect("the binary runs")
-}
-
-fn command(directory: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    command
-        .current_dir(directory)
-        .env_remove("POINTSMAN_CONFIG")
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
-}
 
 /// A proxy that has told people where it listens. Its standard output is read by nobody until
 /// somebody asks for it.
@@ -39,7 +21,8 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Self {
-        let mut process = command(directory, arguments)
+        let mut process = command(directory)
+            .args(arguments)
             .env("POINTSMAN_LISTEN", "127.0.0.1:0")
             .env("POINTSMAN_ADMIN_LISTEN", "127.0.0.1:0")
             .stdout(Stdio::piped())
