@@ -109,7 +109,10 @@ impl Default for Look {
 
 impl Look {
     async fn take(&mut self, reloader: &mut Reloader, watch: &Watch) {
+        let written = watch.writer_is_busy();
         let reading = reloader.source().read().await;
+        // A writer that was done by now may have been in the middle of it when we read.
+        let busy = written || watch.writer_is_busy();
         self.absent.note(reading.hash().is_none(), reloader);
         if !reloader.is_news(&reading) {
             self.settling = None;
@@ -121,7 +124,6 @@ impl Look {
         let new = || Settling::new(settle.0, max_wait.0);
         let settling = self.settling.get_or_insert_with(new);
         let parses = || reloader.source().parse(&reading).is_ok();
-        let busy = watch.writer_is_busy();
         match settling.observe(Instant::now(), reading.hash(), busy, parses) {
             Decision::Wait(time) => self.again = Instant::now() + time,
             Decision::Settled => {
