@@ -1,6 +1,6 @@
 //! What is wrong with an edit: told with its place, and not to be missed.
 
-use crate::harness::{Proxy, Written, eventually, page, page_with};
+use crate::harness::{Proxy, Written, page, page_with};
 
 #[test]
 fn a_broken_edit_is_one_error_line_a_metric_and_a_status_until_it_is_mended() {
@@ -12,7 +12,7 @@ fn a_broken_edit_is_one_error_line_a_metric_and_a_status_until_it_is_mended() {
     let line = broken.lines().position(|line| line.starts_with("respont"));
     let line = line.unwrap() + 1;
     proxy.write_all(&broken);
-    eventually("the refusal", || proxy.reloads("refused") > 0.0);
+    proxy.wait_for_log("the refusal", |line| line["level"] == "error");
 
     let errors = proxy.logged("error");
     assert_eq!(errors.len(), 1, "{errors:#?}");

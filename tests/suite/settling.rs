@@ -31,8 +31,8 @@ fn a_save_that_pauses_while_the_file_is_empty_fails_no_request_and_logs_no_error
 
 #[test]
 fn a_beginning_that_makes_sense_is_not_applied_while_its_writer_holds_the_file() {
-    let settings = "settle = \"50ms\"\npoll_interval = \"100ms\"";
-    let ways: [(&str, fn(&Path) -> File); 3] = [
+    type Open = fn(&Path) -> File;
+    let ways: [(&str, Open); 3] = [
         ("truncated", |file| File::create(file).unwrap()),
         ("removed and created", |file| {
             fs::remove_file(file).unwrap();
@@ -44,6 +44,7 @@ fn a_beginning_that_makes_sense_is_not_applied_while_its_writer_holds_the_file()
             File::create_new(file).unwrap()
         }),
     ];
+    let settings = "settle = \"50ms\"\npoll_interval = \"100ms\"";
     for (way, open) in ways {
         let proxy = Proxy::with_config(&page_with(settings, "before"));
         assert_waits_for_the_writer(&proxy, open(proxy.config()), settings, way);
@@ -76,9 +77,9 @@ fn a_refused_edit_is_told_once_and_hides_no_later_one() {
     );
     let proxy = Proxy::with_config(&serving);
     let refused = |times: f64| {
-        eventually("a refusal", || proxy.reloads("refused") >= times);
-        assert_eq!(proxy.reloads("refused"), times);
-        assert_eq!(proxy.logged("error").len() as f64, times);
+        let told = || (proxy.reloads("refused"), proxy.logged("error").len() as f64);
+        eventually("a refusal", || told() >= (times, times));
+        assert_eq!(told(), (times, times));
         assert_eq!(is_successful(&proxy), 0.0);
     };
 
