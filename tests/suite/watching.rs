@@ -107,19 +107,20 @@ fn a_config_map_that_flips_its_link_is_noticed_five_times_in_a_row() {
         symlink(format!("..v{number}"), at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
         let remove_before = || fs::remove_dir_all(version(number - 1)).unwrap();
+        let text = format!("version {number}");
         // The removal is an event of its own, without which the flip alone must do.
         if number % 2 == 0 {
             remove_before();
-            proxy.soon_serves(&format!("version {number}"));
+            proxy.soon_serves(&text);
         } else {
-            proxy.soon_serves(&format!("version {number}"));
+            proxy.soon_serves(&text);
+            let behind_the_links = version(number).join("pointsman.toml");
+            truncate_and_write(&behind_the_links, &page_with(WATCH, "edited there"));
+            proxy.soon_serves("edited there");
             remove_before();
         }
     }
-    let behind_the_links = version(5).join("pointsman.toml");
-    truncate_and_write(&behind_the_links, &page_with(WATCH, "in place"));
-    proxy.soon_serves("in place");
-    assert_eq!(proxy.reloads("applied"), 6.0);
+    assert_eq!(proxy.reloads("applied"), 8.0);
 }
 
 #[test]
