@@ -1,19 +1,14 @@
 //! The tests of the program from outside: the real binary over real sockets, one file a feature.
+
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     reason = "a test, its helpers included, fails by a panic that says what was expected"
 )]
 
-mod cli;
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "helpers panic as tests do; clippy.toml allows it only inside of #[test] functions"
-)]
-
 mod asking;
 mod check;
+mod cli;
 mod deploy;
 mod examples;
 mod failures;
@@ -23,10 +18,10 @@ mod headers;
 mod house;
 mod logs;
 mod metrics;
+mod problems;
 mod programs;
 mod routing;
+mod settling;
 mod streaming;
 mod upgrades;
-mod problems;
-mod settling;
 mod watching;

@@ -7,8 +7,8 @@ mod client;
 mod command;
 mod metrics;
 mod origin;
-mod program;
 mod page;
+mod program;
 mod proxy;
 mod told;
 
@@ -19,8 +19,8 @@ pub(crate) use client::{Client, Response, get, request};
 pub(crate) use command::{Said, Written, pointsman, pointsman_in};
 pub(crate) use metrics::Metrics;
 pub(crate) use origin::{Origin, Received, Reply};
-pub(crate) use program::{passes, tool};
 pub(crate) use page::{in_namespaces, page, page_with};
+pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use told::Told;
 
