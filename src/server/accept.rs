@@ -17,20 +17,17 @@ const BACKLOG: i32 = 1024;
 /// Out of descriptors or memory: trying again at once would only burn the processor.
 const BREATHER: Duration = Duration::from_millis(100);
 
-/// `shared` allows, during the bind only, another socket of this process on the same port.
-pub(super) fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+/// `shared` allows, until it listens, another socket of this process on the same port: the kernel
+/// looks for a conflict at the bind and again at the listen.
+pub(super) fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A restart must not wait for the connections of the process before.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.set_reuse_port(false)?;
-    Ok(socket)
-}
-
-pub(super) fn listen(socket: Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
+    socket.set_reuse_port(false)?;
     TcpListener::from_std(socket.into())
 }
 

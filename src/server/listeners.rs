@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::accept::{accept, bind, listen};
+use super::accept::{accept, listen};
 use super::workers::Workers;
 use crate::snapshot::{Listener, Snapshot};
 
@@ -89,23 +89,23 @@ impl Listeners {
         if let Some(running) = self.running.get(&Identity::from(listener)) {
             return Ok(Arc::clone(&running.socket));
         }
-        let bound = match bind(listener.address, false) {
+        let socket = match listen(listener.address, false) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => self
-                .bind_over_leaving(listener.address, next)
+                .listen_over_leaving(listener.address, next)
                 .unwrap_or(Err(error)),
-            bound => bound,
+            socket => socket,
         };
-        bound.and_then(listen).map(Arc::new)
+        socket.map(Arc::new)
     }
 
     /// `0.0.0.0:80` cannot be bound while our own `127.0.0.1:80` listens, though that one goes with
-    /// this very change. For the moment of the bind, and only between our own two sockets, the
+    /// this very change. Until the new one listens, and only between our own two sockets, the
     /// kernel is told that they may share the port.
-    fn bind_over_leaving(
+    fn listen_over_leaving(
         &self,
         address: SocketAddr,
         next: &Snapshot,
-    ) -> Option<io::Result<socket2::Socket>> {
+    ) -> Option<io::Result<TcpListener>> {
         let wanted = |running: &Running| {
             let identity = Identity::from(&*running.listener);
             next.listeners
@@ -127,8 +127,8 @@ impl Listeners {
                 .iter()
                 .try_for_each(|socket| socket.set_reuse_port(on))
         };
-        let bound = share(true).and_then(|()| bind(address, true));
-        Some(share(false).and(bound))
+        let socket = share(true).and_then(|()| listen(address, true));
+        Some(share(false).and(socket))
     }
 
     /// Makes the prepared sockets the ones that run, and closes the others. Cannot fail.
