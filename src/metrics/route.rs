@@ -80,7 +80,7 @@ impl Row for RouteRow {
     }
 
     fn busy(&self) -> bool {
-        self.sum(|shard| shard.in_flight.load(Ordering::Relaxed)) > 0
+        self.sum(|shard| shard.in_flight.load(Ordering::Acquire)) > 0
     }
 }
 
@@ -105,11 +105,12 @@ impl RouteShard {
     }
 
     pub fn ended(&self, method: MethodLabel, code: u16, why: Why) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.codes.add(method.0, code);
         if why != Why::Ok {
             self.whys[why.index()].fetch_add(1, Ordering::Relaxed);
         }
+        // Last, and seen last: a retired row that is not busy any more has all of its counts.
+        self.in_flight.fetch_sub(1, Ordering::Release);
     }
 
     pub fn bytes(&self, received: u64, sent: u64) {
