@@ -39,7 +39,7 @@ pub(crate) struct Traffic {
     pub to_client: AtomicU64,
 }
 
-/// After a goodbye, how long the client has to answer it.
+/// How long a goodbye may take, the client's answer to it included.
 const GOODBYE: Duration = Duration::from_secs(2);
 const BUFFER: usize = 16 * 1024;
 
@@ -76,7 +76,8 @@ where
 }
 
 /// Finishes the frames under way, says close 1001 both ways, and waits for the client's answer, so
-/// that its connection is not reset with the goodbye still unread.
+/// that its connection is not reset with the goodbye still unread. Then it is for us to close: a
+/// client waits for the server to do so.
 async fn goodbye<C, U>(mut up: Direction<'_, C, U>, mut down: Direction<'_, U, C>) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -84,7 +85,13 @@ where
 {
     let farewell = close_to_server();
     tokio::try_join!(down.close(&CLOSE_TO_CLIENT), up.close(&farewell))?;
-    while up.from.read(&mut up.buffer).await? > 0 {}
+    while !up.frames.finished() {
+        let read = up.from.read(&mut up.buffer).await?;
+        if read == 0 {
+            break;
+        }
+        up.frames.advance(&up.buffer[..read]);
+    }
     Ok(())
 }
 

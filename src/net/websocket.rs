@@ -35,6 +35,11 @@ impl Frames {
         self.have == 0 && self.payload == 0 && !self.closed
     }
 
+    /// Was the last frame a close, and is it whole?
+    pub(super) fn finished(&self) -> bool {
+        self.closed && self.have == 0 && self.payload == 0
+    }
+
     fn head_length(&self) -> usize {
         let extended = match self.head[1] & 0x7f {
             126 => 2,
@@ -97,6 +102,7 @@ mod tests {
             let mut frames = Frames::default();
             let mut at = 0;
             for piece in stream.chunks(step) {
+                assert!(!frames.finished());
                 assert_eq!(frames.between(), ends.contains(&at), "step {step} at {at}");
                 frames.advance(piece);
                 at += piece.len();
@@ -104,6 +110,7 @@ mod tests {
             assert!(frames.between());
             frames.advance(&CLOSE_TO_CLIENT);
             assert!(!frames.between(), "nothing follows a close");
+            assert!(frames.finished(), "and it is the end");
         }
     }
 }
