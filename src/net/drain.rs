@@ -57,12 +57,13 @@ impl Drain {
     }
 
     /// Resolves at a moment of its own between the beginning and the end, so that the clients of
-    /// many connections do not all come back at once.
+    /// many connections do not all come back at once. The last tenth is for the goodbyes of those
+    /// whose turn came last.
     pub async fn turn(&self) {
         match self.until().await {
             Until::Time(end) => {
                 let left = end.saturating_duration_since(Instant::now());
-                sleep_until(end - left.mul_f64(fastrand::f64())).await;
+                sleep_until(end - left.mul_f64(0.1 + 0.9 * fastrand::f64())).await;
             }
             Until::Forever => std::future::pending().await,
         }

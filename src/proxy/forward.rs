@@ -122,20 +122,12 @@ impl Passage<'_> {
 
     fn answer(&self, response: Response<Incoming>, ask: Option<Ask>) -> Result<Answer, Why> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let worker = &self.connection.worker;
-            return upgrade::accept(response, ask, self.route, worker);
+            return upgrade::accept(response, ask, self.route, self.connection);
         }
         let mut response = response.map(Body::new);
         hop::strip_response(response.headers_mut());
         if is_event_stream(response.headers()) {
-            let route = Arc::clone(&self.route.drain);
-            let stopping = Arc::clone(&self.connection.worker.stopping);
-            let until = Box::pin(async move {
-                tokio::select! {
-                    () = route.turn() => {}
-                    () = stopping.turn() => {}
-                }
-            });
+            let until = self.connection.end_of(self.route);
             return Ok(Answer::event_stream(response, until));
         }
         Ok(Answer::plain(response))

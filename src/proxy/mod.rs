@@ -12,19 +12,21 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 use tokio_util::task::TaskTracker;
 
 use crate::message::forwarded::client_ip;
 use crate::message::template::Variables;
 use crate::message::{Rejection, Target};
 use crate::net::Drain;
-use crate::route::Action;
+use crate::route::{Action, Route};
 use crate::snapshot::{Live, Snapshot};
 use crate::telemetry::{AccessLine, Record, Recorder, request_id};
 use crate::why::Why;
 use answer::Answer;
+use body::Until;
 
 /// What all requests on one worker share.
 #[derive(Debug)]
@@ -44,17 +46,34 @@ pub(crate) struct Connection {
     peer: SocketAddr,
     /// The peer's address as it goes into `X-Forwarded-For`.
     peer_text: HeaderValue,
+    /// Of the listener that it came by.
+    drain: Arc<Drain>,
 }
 
 impl Connection {
-    pub(crate) fn new(worker: Arc<Worker>, peer: SocketAddr) -> Self {
+    pub(crate) fn new(worker: Arc<Worker>, peer: SocketAddr, drain: Arc<Drain>) -> Self {
         let text = peer.ip().to_canonical().to_string();
         let peer_text = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
         Self {
             worker,
             peer,
             peer_text,
+            drain,
         }
+    }
+
+    /// Resolves when what lasts longer than an answer has to end: because its route, its listener
+    /// or the process does.
+    fn end_of(&self, route: &Route) -> Until {
+        let (route, listener) = (Arc::clone(&route.drain), Arc::clone(&self.drain));
+        let process = Arc::clone(&self.worker.stopping);
+        Box::pin(async move {
+            tokio::select! {
+                () = route.turn() => {}
+                () = listener.turn() => {}
+                () = process.turn() => {}
+            }
+        })
     }
 }
 
@@ -104,10 +123,15 @@ pub(crate) async fn handle(
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();
     let answer = serve(&connection, &snapshot, head, body, &mut record).await;
-    match answer {
+    let mut response = match answer {
         Ok(answer) => answer.into_response(record, bodiless),
         Err(why) => Answer::rejection(Rejection::from(why)).into_response(record, bodiless),
+    };
+    if connection.drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
     }
+    response
 }
 
 async fn serve(

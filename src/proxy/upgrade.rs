@@ -1,6 +1,5 @@
 //! Upgrades: a tunnel begins when the upstream has agreed, never before.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,11 +11,12 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
 
-use super::Worker;
+use super::Connection;
 use super::answer::Answer;
+use super::body::Until;
 use crate::message::hop;
-use crate::net::Drain;
 use crate::net::tunnel::{self, End, Terms, Traffic};
 use crate::route::Route;
 use crate::telemetry::Record;
@@ -59,8 +59,8 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
 pub(super) fn accept(
     mut response: Response<Incoming>,
     ask: Option<Ask>,
-    route: &Arc<Route>,
-    worker: &Arc<Worker>,
+    route: &Route,
+    connection: &Connection,
 ) -> Result<Answer, Why> {
     let ask = ask.ok_or(Why::UpstreamInvalid)?;
     let agreed = response.headers().get(UPGRADE).is_some_and(is_websocket);
@@ -72,31 +72,29 @@ pub(super) fn accept(
     hop::strip_response(response.headers_mut());
     hop::set_upgrade(response.headers_mut(), ask.protocol);
     response.extensions_mut().clear();
-    let drain = Arc::clone(&route.drain);
-    let worker = Arc::clone(worker);
     Ok(Answer::tunnel(
         response,
         Tunnel {
             client: ask.client,
             upstream,
-            drain,
-            worker,
+            until: connection.end_of(route),
+            tracker: connection.worker.tunnels.clone(),
         },
     ))
 }
 
 /// Both ends of a tunnel that begins once the client has the 101. It holds nothing of the snapshot
-/// but the route's drain.
+/// but the route's drain, through `until`.
 pub(super) struct Tunnel {
     client: OnUpgrade,
     upstream: OnUpgrade,
-    drain: Arc<Drain>,
-    worker: Arc<Worker>,
+    until: Until,
+    tracker: TaskTracker,
 }
 
 impl Tunnel {
     pub(super) fn start(self, record: Record) {
-        let tracker = self.worker.tunnels.clone();
+        let tracker = self.tracker.clone();
         tracker.spawn(self.run(record));
     }
 
@@ -104,8 +102,8 @@ impl Tunnel {
         let Self {
             client,
             upstream,
-            drain,
-            worker,
+            until,
+            ..
         } = self;
         let Ok((client, upstream)) = tokio::try_join!(client, upstream) else {
             return;
@@ -120,14 +118,8 @@ impl Tunnel {
             record: &mut record,
         };
         let end = {
-            let ends = async {
-                tokio::select! {
-                    () = drain.turn() => {}
-                    () = worker.stopping.turn() => {}
-                }
-            };
             let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            tunnel::join(client, upstream, terms, ends, &carried.traffic).await
+            tunnel::join(client, upstream, terms, until, &carried.traffic).await
         };
         drop(carried);
         record.ends(match end {

@@ -25,7 +25,8 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
     let Ok(stream) = TcpStream::from_std(stream) else {
         return;
     };
-    let state = Arc::new(proxy::Connection::new(Arc::clone(&worker), peer));
+    let drain = Arc::clone(&listener.drain);
+    let state = Arc::new(proxy::Connection::new(Arc::clone(&worker), peer, drain));
     let service = service_fn(move |request: http::Request<Incoming>| {
         let arrived = proxy::Arrived::new(&state, request.method());
         let answer = Handler::call(proxy::handle, request.map(Body::new), Arc::clone(&state));
@@ -43,7 +44,9 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
     // Errors are the client's: it broke the protocol, was too slow, or left.
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = listener.drain.begun() => {}
+        // Until its turn an idle connection may ask once more, and is told that this was the last:
+        // closed at once, it could just have been asking.
+        () = listener.drain.turn() => {}
         () = worker.stopping.begun() => {}
     }
     connection.as_mut().graceful_shutdown();
