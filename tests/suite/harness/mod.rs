@@ -3,24 +3,32 @@
 //! Everything listens on a port that the kernel picks, and waits for conditions with a deadline,
 //! never for a time.
 
+mod backend;
 mod client;
 mod command;
 mod metrics;
 mod origin;
 mod page;
 mod program;
+mod load;
+mod long;
+mod process;
 mod proxy;
 mod told;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+pub(crate) use backend::Backend;
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use command::{Said, Written, pointsman, pointsman_in};
 pub(crate) use metrics::Metrics;
 pub(crate) use origin::{Origin, Received, Reply};
 pub(crate) use page::{in_namespaces, page, page_with};
 pub(crate) use program::{passes, tool};
+pub(crate) use load::Load;
+pub(crate) use long::{Events, Socket};
+pub(crate) use process::{Usage, limit_files};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use told::Told;
 
@@ -47,4 +55,9 @@ pub(crate) fn within(limit: Duration, what: &str, mut condition: impl FnMut() ->
 pub(crate) fn free_port() -> u16 {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     socket.local_addr().expect("its address").port()
+}
+
+/// A route table of the file; further keys of it may follow.
+pub(crate) fn route(name: &str, path: &str, upstream: &str) -> String {
+    format!("[[route]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"{upstream}\"\n")
 }

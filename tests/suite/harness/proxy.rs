@@ -32,7 +32,12 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// On a listener of any port, with this after it in the file.
     pub(crate) fn start(config: &str) -> Self {
-        Self::with_config(&format!("{PREFIX}{config}"))
+        Self::with_config(&Self::text(config))
+    }
+
+    /// The whole file that [`Proxy::start`] and [`Proxy::write`] make of this.
+    pub(crate) fn text(config: &str) -> String {
+        format!("{PREFIX}{config}")
     }
 
     /// One route for everything, to this origin.
@@ -133,7 +138,7 @@ impl Proxy {
 
     /// Puts this after the listener in the file, as [`Proxy::start`] does, in one write.
     pub(crate) fn write(&self, config: &str) {
-        self.write_all(&format!("{PREFIX}{config}"));
+        self.write_all(&Self::text(config));
     }
 
     /// Makes this the whole file.
