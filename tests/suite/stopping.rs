@@ -1,0 +1,116 @@
+//! The end of the process: no new connections, time for what is under way, and a bound on it.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Backend, Client, DEADLINE, Proxy, Socket, eventually, get, route, within};
+
+fn with_grace(grace: &str, backend: &Backend) -> Proxy {
+    let server = format!("server.shutdown_grace = \"{grace}\"\n");
+    Proxy::start(&(server + &route("all", "/*", &backend.url())))
+}
+
+fn slow_request(proxy: &Proxy, backend: &Backend) -> Client {
+    let mut slow = Client::connect(proxy.address());
+    slow.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
+    eventually("the slow request is under way", || {
+        backend.has_seen("/slow")
+    });
+    slow
+}
+
+fn was_stopping(proxy: &Proxy) {
+    proxy.wait_for_log("stopping", |line| line["message"] == "stopping");
+}
+
+#[test]
+fn a_stopping_process_accepts_no_more_finishes_requests_and_ends_within_its_grace() {
+    for signal in ["TERM", "INT"] {
+        let backend = Backend::new("one");
+        let mut proxy = with_grace("3s", &backend);
+        let address = proxy.address();
+        let mut idle = Client::connect(address);
+        idle.get("test", "/");
+        let mut socket = Socket::open(address, "/socket");
+        socket.echo();
+        let mut half = Client::connect(address);
+        half.send("GET / HTTP/1.1\r\nHos");
+        let mut silent = Client::connect(address);
+        let mut slow = slow_request(&proxy, &backend);
+
+        let began = Instant::now();
+        proxy.signal(signal);
+        eventually("the listener closes first", || {
+            TcpStream::connect(address).is_err()
+        });
+        assert_eq!(get(proxy.admin(), "/readyz").status, 503);
+        for client in [&mut idle, &mut silent] {
+            assert_eq!(client.until_closed().unwrap(), b"", "closed in order");
+        }
+        assert!(!proxy.has_ended(), "a request is under way");
+        backend.release();
+        let answer = slow.response();
+        assert_eq!((answer.status, answer.text()), (200, "one".to_owned()));
+        assert_eq!(answer.header("connection"), "close");
+
+        assert_eq!(socket.goodbye(), Some(1001), "{signal}");
+        eventually("the upstream is told, too", || {
+            backend.goodbyes() == [Some(1001)]
+        });
+        // Nobody knows what the half request would have been, so it has all of the grace.
+        assert!(half.until_closed().is_ok_and(|rest| rest.is_empty()) || proxy.has_ended());
+        assert!(proxy.wait().success());
+        let time = began.elapsed();
+        assert!(time < Duration::from_secs(3) + DEADLINE / 4, "{time:?}");
+    }
+}
+
+#[test]
+fn the_grace_bounds_what_does_not_end() {
+    let backend = Backend::new("one");
+    let mut proxy = with_grace("500ms", &backend);
+    let mut slow = slow_request(&proxy, &backend);
+    let began = Instant::now();
+    proxy.signal("TERM");
+    slow.try_response(false).expect_err("the request is cut");
+    let time = began.elapsed();
+    assert!(time >= Duration::from_millis(500), "{time:?}");
+    within(DEADLINE / 4, "the process ends", || proxy.has_ended());
+    assert!(proxy.wait().success());
+    proxy.wait_for_log("what was cut", |line| {
+        line["level"] == "warn" && line["connections"] == 1
+    });
+}
+
+#[test]
+fn with_nothing_under_way_the_end_comes_at_once() {
+    let backend = Backend::new("one");
+    let mut proxy = with_grace("60s", &backend);
+    let mut idle = Client::connect(proxy.address());
+    idle.get("test", "/");
+    let _silent = Client::connect(proxy.address());
+    proxy.signal("TERM");
+    within(DEADLINE / 4, "the process ends", || proxy.has_ended());
+    assert!(proxy.wait().success());
+    assert_eq!(idle.until_closed().unwrap(), b"");
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    for (first, second) in [("TERM", "TERM"), ("INT", "INT"), ("TERM", "INT")] {
+        let backend = Backend::new("one");
+        let mut proxy = with_grace("60s", &backend);
+        let mut slow = slow_request(&proxy, &backend);
+        proxy.signal(first);
+        was_stopping(&proxy);
+        assert!(!proxy.has_ended());
+        proxy.signal(second);
+        within(DEADLINE / 4, "the process ends", || proxy.has_ended());
+        assert_eq!(
+            proxy.wait().code(),
+            Some(130),
+            "it did not end in good order"
+        );
+        slow.try_response(false).expect_err("the request is cut");
+    }
+}
