@@ -62,6 +62,11 @@ impl Connection {
         }
     }
 
+    /// Does its listener go, or the process? Then each answer is the last on the connection.
+    fn is_ending(&self) -> bool {
+        self.drain.has_begun() || self.worker.stopping.has_begun()
+    }
+
     /// Resolves when what lasts longer than an answer has to end: because its route, its listener
     /// or the process does.
     fn end_of(&self, route: &Route) -> Until {
@@ -127,7 +132,7 @@ pub(crate) async fn handle(
         Ok(answer) => answer.into_response(record, bodiless),
         Err(why) => Answer::rejection(Rejection::from(why)).into_response(record, bodiless),
     };
-    if connection.drain.has_begun() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if connection.is_ending() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
