@@ -76,7 +76,8 @@ impl Connection {
             tokio::select! {
                 () = route.turn() => {}
                 () = listener.turn() => {}
-                () = process.turn() => {}
+                // Its clients have to come back somewhere else, and sooner is better.
+                () = process.begun() => {}
             }
         })
     }

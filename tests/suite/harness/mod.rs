@@ -6,13 +6,13 @@
 mod backend;
 mod client;
 mod command;
+mod load;
+mod long;
 mod metrics;
 mod origin;
 mod page;
-mod program;
-mod load;
-mod long;
 mod process;
+mod program;
 mod proxy;
 mod told;
 
@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 pub(crate) use backend::Backend;
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use command::{Said, Written, pointsman, pointsman_in};
+pub(crate) use load::Load;
+pub(crate) use long::{Events, Socket};
 pub(crate) use metrics::Metrics;
 pub(crate) use origin::{Origin, Received, Reply};
 pub(crate) use page::{in_namespaces, page, page_with};
-pub(crate) use program::{passes, tool};
-pub(crate) use load::Load;
-pub(crate) use long::{Events, Socket};
 pub(crate) use process::{Usage, limit_files};
+pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use told::Told;
 
