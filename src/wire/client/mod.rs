@@ -1,0 +1,284 @@
+//! One exchange with an origin: the request goes out, the answer comes in, at the same time.
+
+mod body;
+
+use std::error::Error as _;
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use bytes::BytesMut;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Response, StatusCode};
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+use super::incoming::Incoming;
+use super::outgoing::{Framing, SendError, Sender};
+use super::socket::{Outgoing, poll_fill};
+use super::upgraded::Upgraded;
+use super::{Limits, Refusal, Reuse, encode, framing, parse};
+use body::ResponseBody;
+
+/// A connection to an origin, between two exchanges.
+#[derive(Debug)]
+pub struct Connection<G> {
+    read: OwnedReadHalf,
+    write: OwnedWriteHalf,
+    input: BytesMut,
+    /// Exchanges it has carried.
+    exchanges: u64,
+    /// Given back when the connection ends.
+    guard: G,
+}
+
+/// Why there is no answer, and what the origin may have seen of the request.
+#[derive(Debug, Error)]
+#[error("{cause}")]
+pub struct Failure {
+    #[source]
+    pub cause: Cause,
+    /// The connection had carried an exchange before: the origin may have closed it meanwhile.
+    pub reused: bool,
+    /// Something of an answer arrived.
+    pub answered: bool,
+}
+
+#[derive(Debug, Error)]
+pub enum Cause {
+    #[error("the connection was closed or reset")]
+    Closed(#[source] io::Error),
+    #[error("the answer is not sound HTTP/1.1")]
+    Refused(#[from] Refusal),
+    #[error("the client broke off its request")]
+    Client,
+    #[error("the body of the request is not sound HTTP/1.1")]
+    Request(#[source] Refusal),
+}
+
+impl Cause {
+    /// Why the body of a request broke off.
+    fn of_body(error: &axum::Error) -> Self {
+        let mut causes = std::iter::successors(error.source(), |&error| error.source());
+        let refusal = causes.find_map(|error| error.downcast_ref::<Refusal>());
+        refusal.map_or(Self::Client, |refusal| Self::Request(*refusal))
+    }
+}
+
+impl<G> Connection<G> {
+    pub fn new(stream: TcpStream, guard: G) -> Self {
+        let (read, write) = stream.into_split();
+        Self {
+            read,
+            write,
+            input: BytesMut::new(),
+            exchanges: 0,
+            guard,
+        }
+    }
+
+    /// Is it still open, with nothing said on it unasked? Costs no system call if nothing happened.
+    pub fn is_usable(&self) -> bool {
+        let mut byte = [0];
+        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        self.input.is_empty()
+            && self
+                .read
+                .try_read(&mut byte)
+                .as_ref()
+                .is_err_and(would_block)
+    }
+}
+
+/// Where a connection goes that can be used again.
+pub trait Reclaim<G>: Send + Unpin + 'static {
+    fn reclaim(&mut self, connection: Connection<G>);
+}
+
+/// What is sent of a request, but its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    pub method: &'a Method,
+    /// In origin-form.
+    pub target: &'a str,
+    pub headers: &'a HeaderMap,
+}
+
+/// Sends a request and waits for the head of the answer. `interim` is told of each 1xx but 100,
+/// which is a matter between two hops.
+pub async fn exchange<G, R>(
+    connection: Connection<G>,
+    head: Head<'_>,
+    body: Body,
+    limits: Limits,
+    reclaim: R,
+    interim: &mut impl FnMut(StatusCode, &HeaderMap),
+) -> Result<Response<Body>, Failure>
+where
+    G: Send + Unpin + 'static,
+    R: Reclaim<G>,
+{
+    let mut out = Outgoing::default();
+    encode::request(head.method, head.target, head.headers, &mut out.head);
+    let (body, framing) = outgoing(head.headers, body);
+    let upload = Sender::new(out, body, framing);
+    let mut exchange = Exchange {
+        connection,
+        upload,
+        answered: false,
+        broken: false,
+    };
+    let answer = poll_fn(|cx| exchange.poll_head(cx, &limits, interim)).await;
+    let answer = answer.and_then(|answer| {
+        let parse::ResponseHead {
+            status,
+            version,
+            headers,
+        } = &answer;
+        let length = framing::response(head.method, *status, *version, headers);
+        length
+            .map(|length| (answer, length))
+            .map_err(Cause::Refused)
+    });
+    match answer {
+        Ok((answer, length)) => Ok(exchange.into_response(answer, length.into(), reclaim)),
+        Err(cause) => {
+            let reused = exchange.connection.exchanges > 0;
+            Err(Failure {
+                cause,
+                reused,
+                answered: exchange.answered,
+            })
+        }
+    }
+}
+
+/// The body with the framing that the head promises.
+fn outgoing(headers: &HeaderMap, body: Body) -> (Option<Body>, Framing) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return (Some(body), Framing::Chunked);
+    }
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length @ 1..) => (Some(body), Framing::Known(length)),
+        _ => (None, Framing::Known(0)),
+    }
+}
+
+struct Exchange<G> {
+    connection: Connection<G>,
+    upload: Sender,
+    answered: bool,
+    /// Half a request was sent: nothing else can follow it.
+    broken: bool,
+}
+
+impl<G> Exchange<G> {
+    /// Sends on. An origin that stops reading may have answered already: then the rest of the
+    /// request is given up, and the answer is what counts.
+    fn upload(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+        if self.upload.is_done() {
+            return Ok(());
+        }
+        match self.upload.poll_send(&self.connection.write, cx) {
+            Poll::Ready(Err(SendError::Body(error))) => Err(Cause::of_body(&error)),
+            Poll::Ready(Err(SendError::Socket(_))) => {
+                self.upload.abandon();
+                self.broken = true;
+                Ok(())
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: &Limits,
+        interim: &mut impl FnMut(StatusCode, &HeaderMap),
+    ) -> Poll<Result<parse::ResponseHead, Cause>> {
+        self.upload(cx)?;
+        loop {
+            let Connection { read, input, .. } = &mut self.connection;
+            while let Some(head) = parse::response(input, limits).map_err(Cause::Refused)? {
+                match head.status {
+                    StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Ok(head)),
+                    StatusCode::CONTINUE => {}
+                    status if status.is_informational() => interim(status, &head.headers),
+                    _ => return Poll::Ready(Ok(head)),
+                }
+            }
+            match ready!(poll_fill(read, input, cx)).map_err(Cause::Closed)? {
+                0 => return Poll::Ready(Err(Cause::Closed(io::ErrorKind::UnexpectedEof.into()))),
+                _ => self.answered = true,
+            }
+        }
+    }
+}
+
+impl<G: Send + Unpin + 'static> Exchange<G> {
+    fn into_response<R: Reclaim<G>>(
+        self,
+        head: parse::ResponseHead,
+        incoming: Incoming,
+        reclaim: R,
+    ) -> Response<Body> {
+        let keep = framing::reuse(head.version, &head.headers) == Reuse::Keep;
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let Connection {
+                read,
+                write,
+                input,
+                guard,
+                ..
+            } = self.connection;
+            if let Ok(stream) = read.reunite(write) {
+                let upgraded = Upgraded::new(stream, input.freeze());
+                response
+                    .extensions_mut()
+                    .insert(Switched::new(upgraded, guard));
+            }
+            return response;
+        }
+        let mut body = ResponseBody {
+            exchange: Some(self),
+            incoming,
+            keep,
+            reclaim,
+        };
+        if body.incoming.is_done() && body.finish() {
+            return response;
+        }
+        *response.body_mut() = Body::new(body);
+        response
+    }
+}
+
+/// The connection of an answer that switched protocols, in its extensions.
+#[derive(Debug)]
+pub struct Switched<G>(Arc<Mutex<Option<(Upgraded, G)>>>);
+
+impl<G> Clone for Switched<G> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<G> Switched<G> {
+    fn new(upgraded: Upgraded, guard: G) -> Self {
+        Self(Arc::new(Mutex::new(Some((upgraded, guard)))))
+    }
+
+    /// The connection with its guard; none if it was taken before.
+    pub fn take(&self) -> Option<(Upgraded, G)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,54 @@
+//! The bytes of a head, written into a buffer that is used again.
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method, StatusCode, Version};
+
+/// A request line and its fields, to the empty line.
+pub fn request(method: &Method, target: &str, headers: &HeaderMap, out: &mut BytesMut) {
+    out.reserve(size(headers) + target.len() + 32);
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    // An absolute target may have a query after no path at all; in origin-form there is always one.
+    if target.starts_with('?') {
+        out.extend_from_slice(b"/");
+    }
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    fields(headers, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A status line and its fields, to the empty line. An HTTP/1.0 client is answered in HTTP/1.1 too,
+/// as RFC 9110 section 6.2 asks; what it cannot read is not sent to it.
+pub fn response(status: StatusCode, headers: &HeaderMap, out: &mut BytesMut) {
+    out.reserve(size(headers) + 64);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(headers, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Fields, each on its line, in the map's order.
+pub(super) fn fields(headers: &HeaderMap, out: &mut BytesMut) {
+    for (name, value) in headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+/// May an answer to this version be sent in chunks?
+pub fn chunks(version: Version) -> bool {
+    version == Version::HTTP_11
+}

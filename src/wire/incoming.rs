@@ -1,0 +1,107 @@
+//! The body of a message as it arrives, by whatever delimits it.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Frame;
+
+use super::chunked::{Decoded, Decoder};
+use super::{BodyLength, Refusal};
+
+/// One read of a large body.
+const LARGE: u64 = 64 * 1024;
+
+/// What is still to come of a body.
+#[derive(Debug, Default)]
+pub(super) enum Incoming {
+    #[default]
+    Done,
+    Known(u64),
+    Chunked(Decoder),
+    UntilClose,
+}
+
+/// What a step gave.
+#[derive(Debug)]
+pub(super) enum Step {
+    Frame(Frame<Bytes>),
+    End,
+    /// Nothing without more bytes.
+    Starved,
+}
+
+impl From<BodyLength> for Incoming {
+    fn from(length: BodyLength) -> Self {
+        match length {
+            BodyLength::Empty => Self::Done,
+            BodyLength::Known(length) => Self::Known(length),
+            BodyLength::Chunked => Self::Chunked(Decoder::default()),
+            BodyLength::UntilClose => Self::UntilClose,
+        }
+    }
+}
+
+impl Incoming {
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// Takes the next piece off the front of `buffer`.
+    pub(super) fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, Refusal> {
+        match self {
+            Self::Done => Ok(Step::End),
+            Self::Known(_) | Self::UntilClose if buffer.is_empty() => Ok(Step::Starved),
+            Self::UntilClose => Ok(Step::Frame(Frame::data(buffer.split().freeze()))),
+            Self::Known(left) => {
+                let take = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
+                *left -= take as u64;
+                if *left == 0 {
+                    *self = Self::Done;
+                }
+                Ok(Step::Frame(Frame::data(buffer.split_to(take).freeze())))
+            }
+            Self::Chunked(decoder) => Ok(match decoder.decode(buffer)? {
+                Decoded::Data(data) => Step::Frame(Frame::data(data)),
+                Decoded::Incomplete => Step::Starved,
+                Decoded::End(trailers) => {
+                    *self = Self::Done;
+                    if trailers.is_empty() {
+                        Step::End
+                    } else {
+                        Step::Frame(Frame::trailers(trailers))
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Makes room for what is to come: the more that is, the fewer reads it shall take. Of a stream
+    /// nobody knows how much comes, and it may be idle for long.
+    pub(super) fn make_room(&self, buffer: &mut BytesMut) {
+        if matches!(self, Self::Known(LARGE..)) && buffer.is_empty() {
+            buffer.reserve(LARGE as usize);
+        }
+    }
+
+    /// The stream has ended; was that the end of the body?
+    pub(super) fn ended(&mut self) -> io::Result<()> {
+        match self {
+            Self::Done | Self::UntilClose => {
+                *self = Self::Done;
+                Ok(())
+            }
+            Self::Known(_) | Self::Chunked(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Bytes to come, where that is known.
+    pub(super) fn exact(&self) -> Option<u64> {
+        match self {
+            Self::Done => Some(0),
+            Self::Known(left) => Some(*left),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+}

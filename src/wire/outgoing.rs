@@ -1,0 +1,143 @@
+//! A body on its way out, framed as its head says.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::chunked::{LAST_CHUNK, encode_end, encode_size};
+use super::socket::Outgoing;
+
+/// How the body is framed on this connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// This many bytes are promised and still to be sent.
+    Known(u64),
+    Chunked,
+    /// Closing the connection ends it.
+    UntilClose,
+}
+
+/// Sends a head that is encoded already and the body after it.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) out: Outgoing,
+    body: Option<Body>,
+    framing: Framing,
+    /// The body broke off, and why. What came of it before is still sent.
+    broken: Option<axum::Error>,
+}
+
+/// Who broke it off.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// The body itself: where it comes from.
+    Body(axum::Error),
+    /// The connection it goes to.
+    Socket(#[expect(dead_code, reason = "for the log of a debugging session")] io::Error),
+}
+
+impl Sender {
+    pub(super) fn new(out: Outgoing, body: Option<Body>, framing: Framing) -> Self {
+        Self {
+            out,
+            body,
+            framing,
+            broken: None,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.body.is_none() && self.out.is_empty()
+    }
+
+    /// Gives up what was not sent.
+    pub(super) fn abandon(&mut self) {
+        self.body = None;
+        self.out = Outgoing::default();
+    }
+
+    /// Sends until all of it is sent.
+    pub(super) fn poll_send(
+        &mut self,
+        stream: &OwnedWriteHalf,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError>> {
+        loop {
+            while self.out.takes_more() {
+                let Some(body) = &mut self.body else { break };
+                match Pin::new(body).poll_frame(cx) {
+                    Poll::Ready(Some(Ok(frame))) => self.take(frame),
+                    Poll::Ready(Some(Err(error))) => self.break_off(error),
+                    Poll::Ready(None) => self.end(),
+                    Poll::Pending => {
+                        // The head must not wait for the body.
+                        let written = self.out.poll_write(stream, cx);
+                        ready!(written).map_err(SendError::Socket)?;
+                        return Poll::Pending;
+                    }
+                }
+            }
+            ready!(self.out.poll_write(stream, cx)).map_err(SendError::Socket)?;
+            if let Some(error) = self.broken.take() {
+                return Poll::Ready(Err(SendError::Body(error)));
+            }
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => {}
+            Ok(data) => match &mut self.framing {
+                Framing::UntilClose => self.out.push(data, b""),
+                Framing::Chunked => {
+                    encode_size(data.len(), &mut self.out.head);
+                    self.out.push(data, b"\r\n");
+                }
+                Framing::Known(left) => match left.checked_sub(data.len() as u64) {
+                    // More than was promised would be read as the next message.
+                    None => return self.break_off(wrong_length()),
+                    Some(rest) => {
+                        *left = rest;
+                        self.out.push(data, b"");
+                    }
+                },
+            },
+            Err(frame) => {
+                if let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), self.framing) {
+                    encode_end(&trailers, &mut self.out.head);
+                    self.body = None;
+                }
+            }
+        }
+        // What is promised and sent is not waited for to end.
+        if self.framing == Framing::Known(0) {
+            self.body = None;
+        }
+    }
+
+    fn end(&mut self) {
+        self.body = None;
+        match self.framing {
+            Framing::Chunked => self.out.head.extend_from_slice(LAST_CHUNK),
+            Framing::Known(1..) => self.break_off(wrong_length()),
+            Framing::Known(0) | Framing::UntilClose => {}
+        }
+    }
+
+    fn break_off(&mut self, error: axum::Error) {
+        self.body = None;
+        self.broken = Some(error);
+    }
+}
+
+fn wrong_length() -> axum::Error {
+    axum::Error::new(io::Error::from(io::ErrorKind::InvalidData))
+}

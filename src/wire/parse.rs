@@ -1,0 +1,348 @@
+//! The head of a message: httparse finds the parts, and what it lets pass is checked here.
+//!
+//! Values are not copied: they are slices of the buffer that was read into, kept by its count.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
+use memchr::{memchr, memchr_iter};
+
+use super::{Refusal, target};
+
+/// Fields that fit on the stack. More are not taken whatever the limits say.
+const MOST_FIELDS: usize = 256;
+
+/// Room for the fields that a proxy adds, so that the map does not grow for them.
+const SPARE: usize = 8;
+
+/// What one head may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Bytes of the whole head, its last empty line included.
+    pub head: usize,
+    /// Bytes of the request target.
+    pub target: usize,
+    /// Fields; at most 256.
+    pub fields: usize,
+}
+
+impl Default for Limits {
+    /// Room for large cookies, tokens and queries, and no more than one host needs.
+    fn default() -> Self {
+        Self {
+            head: 128 * 1024,
+            target: 64 * 1024,
+            fields: 128,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct RequestHead {
+    pub method: Method,
+    pub uri: Uri,
+    pub version: Version,
+    pub headers: HeaderMap,
+}
+
+#[derive(Debug)]
+pub struct ResponseHead {
+    pub status: StatusCode,
+    pub version: Version,
+    pub headers: HeaderMap,
+}
+
+/// Takes a request's head off the front of `buffer`; none if it is not all there yet.
+pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
+    skip_empty_line(buffer);
+    let end = match head_end(buffer, limits) {
+        Err(Refusal::HeadTooLong) if is_line_too_long(buffer, limits) => {
+            return Err(Refusal::TargetTooLong);
+        }
+        end => end?,
+    };
+    let Some(end) = end else {
+        check_unfinished(buffer, limits)?;
+        return Ok(None);
+    };
+    let head = buffer.split_to(end).freeze();
+    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
+    let mut parsed = httparse::Request::new(&mut fields);
+    match parsed.parse(&head) {
+        Ok(Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(Refusal::RequestLine),
+        Err(error) => return Err(request_error(error, &head)),
+    }
+    let (Some(method), Some(path)) = (parsed.method, parsed.path) else {
+        return Err(Refusal::RequestLine);
+    };
+    if path.len() > limits.target {
+        return Err(Refusal::TargetTooLong);
+    }
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::RequestLine)?;
+    let uri = target::parse(&method, head.slice_ref(path.as_bytes()))?;
+    let version = version(parsed.version)?;
+    let headers = headers(&head, parsed.headers, limits)?;
+    Ok(Some(RequestHead {
+        method,
+        uri,
+        version,
+        headers,
+    }))
+}
+
+/// Takes an answer's head off the front of `buffer`; none if it is not all there yet.
+pub fn response(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<ResponseHead>, Refusal> {
+    let Some(end) = head_end(buffer, limits)? else {
+        return Ok(None);
+    };
+    let head = buffer.split_to(end).freeze();
+    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    match ParserConfig::default().parse_response(&mut parsed, &head) {
+        Ok(Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(Refusal::StatusLine),
+        Err(error) => return Err(response_error(error)),
+    }
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status
+        .filter(|status| status.as_u16() < 1000)
+        .ok_or(Refusal::StatusLine)?;
+    let version = version(parsed.version)?;
+    let headers = headers(&head, parsed.headers, limits)?;
+    Ok(Some(ResponseHead {
+        status,
+        version,
+        headers,
+    }))
+}
+
+/// One empty line before a request line is a relic that RFC 9112 section 2.2 asks to skip.
+fn skip_empty_line(buffer: &mut BytesMut) {
+    if buffer.starts_with(b"\r\n") {
+        let _ = buffer.split_to(2);
+    }
+}
+
+/// Where the head ends. Lines end in CR LF and nothing else: what one parser takes for the end of a
+/// line and another for part of it is how requests are smuggled.
+fn head_end(bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
+    let within = &bytes[..bytes.len().min(limits.head)];
+    let mut line = 0;
+    for at in memchr_iter(b'\n', within) {
+        if at == 0 || within[at - 1] != b'\r' {
+            return Err(Refusal::LineEnd);
+        }
+        if memchr(b'\r', &within[line..at - 1]).is_some() {
+            return Err(Refusal::LineEnd);
+        }
+        if at == line + 1 {
+            return Ok(Some(at + 1));
+        }
+        line = at + 1;
+    }
+    let unfinished = &within[line..];
+    if memchr(b'\r', unfinished).is_some_and(|at| at + 1 < unfinished.len()) {
+        return Err(Refusal::LineEnd);
+    }
+    // All of it may be the unfinished end of a line, but not of a longer head.
+    if bytes.len() >= limits.head {
+        Err(Refusal::HeadTooLong)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Method and version take few bytes beside the target.
+fn is_line_too_long(bytes: &[u8], limits: &Limits) -> bool {
+    let room = limits.target + 64;
+    bytes.len() > room && memchr(b'\n', &bytes[..room]).is_none()
+}
+
+/// Refuses early what no further bytes could mend.
+fn check_unfinished(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    if is_line_too_long(bytes, limits) {
+        return Err(Refusal::TargetTooLong);
+    }
+    // Neither TLS nor HTTP/2 begins like a method.
+    let token = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    let begins = bytes
+        .iter()
+        .take(16)
+        .take_while(|byte| **byte != b'\r')
+        .all(token);
+    begins.then_some(()).ok_or(Refusal::RequestLine)
+}
+
+fn request_error(error: httparse::Error, head: &[u8]) -> Refusal {
+    match error {
+        httparse::Error::HeaderName => Refusal::HeaderName,
+        httparse::Error::HeaderValue => Refusal::HeaderValue,
+        httparse::Error::TooManyHeaders => Refusal::TooManyHeaders,
+        // "GET / HTTP/2.0" is well formed, and of another time.
+        httparse::Error::Version if names_a_version(head) => Refusal::Version,
+        // Line ends are sound by now: what it misses is the end of the version.
+        httparse::Error::NewLine
+        | httparse::Error::Version
+        | httparse::Error::Status
+        | httparse::Error::Token => Refusal::RequestLine,
+    }
+}
+
+fn names_a_version(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    matches!(words[..], [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+fn response_error(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::NewLine => Refusal::LineEnd,
+        httparse::Error::Version => Refusal::Version,
+        httparse::Error::Status | httparse::Error::Token => Refusal::StatusLine,
+        fields => request_error(fields, b""),
+    }
+}
+
+fn version(minor: Option<u8>) -> Result<Version, Refusal> {
+    match minor {
+        Some(0) => Ok(Version::HTTP_10),
+        Some(1) => Ok(Version::HTTP_11),
+        _ => Err(Refusal::Version),
+    }
+}
+
+fn headers(head: &Bytes, fields: &[Header<'_>], limits: &Limits) -> Result<HeaderMap, Refusal> {
+    if fields.len() > limits.fields {
+        return Err(Refusal::TooManyHeaders);
+    }
+    let mut headers = HeaderMap::with_capacity(fields.len() + SPARE);
+    for field in fields {
+        let name =
+            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::HeaderName)?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+            .map_err(|_| Refusal::HeaderValue)?;
+        headers
+            .try_append(name, value)
+            .map_err(|_| Refusal::TooManyHeaders)?;
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Option<RequestHead>, Refusal> {
+        request(&mut BytesMut::from(text), &Limits::default())
+    }
+
+    #[test]
+    fn a_head_is_taken_whole_and_what_follows_is_left() {
+        let mut buffer =
+            BytesMut::from("\r\nPOST /a?b HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n\r\nrest");
+        let head = request(&mut buffer, &Limits::default()).unwrap().unwrap();
+        assert_eq!(
+            (head.method, head.uri.to_string()),
+            (Method::POST, "/a?b".to_owned())
+        );
+        assert_eq!(head.headers.get_all("a").iter().count(), 2);
+        assert_eq!(&buffer[..], b"rest");
+    }
+
+    #[test]
+    fn every_beginning_of_a_sound_head_waits_for_more() {
+        let text = "GET /a HTTP/1.1\r\nHost: x\r\nLong-Name: value\r\n\r\n";
+        for end in 0..text.len() {
+            assert!(
+                matches!(parsed(&text[..end]), Ok(None)),
+                "{:?}",
+                &text[..end]
+            );
+        }
+        assert!(matches!(parsed(text), Ok(Some(_))));
+    }
+
+    #[test]
+    fn malformed_heads_are_refused_by_the_rule_they_break() {
+        let table = [
+            ("GET / HTTP/1.1\nHost: x\r\n\r\n", Refusal::LineEnd),
+            ("GET / HTTP/1.1\r\nHost: x\n\r\n", Refusal::LineEnd),
+            ("GET / HTTP/1.1\r\nHost: x\r\n\n", Refusal::LineEnd),
+            ("GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", Refusal::LineEnd),
+            ("GET / HTTP/1.1\rA: b\r\r", Refusal::LineEnd),
+            (
+                "GET / HTTP/1.1\r\nA: b\r\n folded\r\n\r\n",
+                Refusal::HeaderName,
+            ),
+            ("GET / HTTP/1.1\r\n A: b\r\n\r\n", Refusal::HeaderName),
+            ("GET / HTTP/1.1\r\nA : b\r\n\r\n", Refusal::HeaderName),
+            ("GET / HTTP/1.1\r\nA\t: b\r\n\r\n", Refusal::HeaderName),
+            ("GET / HTTP/1.1\r\n: b\r\n\r\n", Refusal::HeaderName),
+            ("GET / HTTP/1.1\r\nAB\r\n\r\n", Refusal::HeaderName),
+            ("GET / HTTP/1.1\r\nA: b\0\r\n\r\n", Refusal::HeaderValue),
+            ("GET / HTTP/1.1\r\nA: \x1b[1m\r\n\r\n", Refusal::HeaderValue),
+            ("GET / HTTP/1.1\r\nA\0: b\r\n\r\n", Refusal::HeaderName),
+            ("GET / HTTP/2.0\r\n\r\n", Refusal::Version),
+            ("GET / HTTP/1.2\r\n\r\n", Refusal::Version),
+            ("GET / HTTP/1.1x\r\n\r\n", Refusal::RequestLine),
+            ("GET / http/1.1\r\n\r\n", Refusal::RequestLine),
+            ("GET /\r\n\r\n", Refusal::RequestLine),
+            ("GET  / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
+            ("GET / a HTTP/1.1\r\n\r\n", Refusal::RequestLine),
+            ("G\tT / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
+            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
+            ("\x16\x03\x01\x02", Refusal::RequestLine),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parsed(text).err(), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_to_the_byte_and_before_the_end_is_seen() {
+        let limits = Limits {
+            head: 100,
+            target: 40,
+            fields: 2,
+        };
+        let run = |text: String| request(&mut BytesMut::from(text.as_str()), &limits).err();
+        let head = |fill: usize| format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(fill));
+        let spare = 100 - head(0).len();
+        assert_eq!(run(head(spare)), None);
+        assert_eq!(run(head(spare + 1)), Some(Refusal::HeadTooLong));
+        assert_eq!(run("x".repeat(100)), Some(Refusal::HeadTooLong));
+        let target = |fill: usize| format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(fill));
+        assert_eq!(run(target(39)), None);
+        assert_eq!(run(target(40)), Some(Refusal::TargetTooLong));
+        let fields = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert_eq!(run(fields(2)), None);
+        assert_eq!(run(fields(3)), Some(Refusal::TooManyHeaders));
+    }
+
+    #[test]
+    fn answers_are_read_as_strictly() {
+        let parsed = |text: &str| response(&mut BytesMut::from(text), &Limits::default());
+        let head = parsed("HTTP/1.1 200 Fine\r\nA: é\r\n\r\nbody")
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (head.status, head.version),
+            (StatusCode::OK, Version::HTTP_11)
+        );
+        assert!(parsed("HTTP/1.0 204\r\n\r\n").unwrap().is_some());
+        assert!(parsed("HTTP/1.1 200 OK\r\n").unwrap().is_none());
+        for (text, expected) in [
+            ("HTTP/1.1 200 OK\nA: b\r\n\r\n", Refusal::LineEnd),
+            ("HTTP/1.1 2000 OK\r\n\r\n", Refusal::StatusLine),
+            ("HTTP/1.1 20 OK\r\n\r\n", Refusal::StatusLine),
+            ("HTTP/1.1 099 OK\r\n\r\n", Refusal::StatusLine),
+            ("HTTP/2.0 200 OK\r\n\r\n", Refusal::Version),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Refusal::HeaderName),
+            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", Refusal::HeaderName),
+        ] {
+            assert_eq!(parsed(text).err(), Some(expected), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! One client connection: a request is read, answered and forgotten, then the next.
+
+mod reply;
+mod shared;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::BytesMut;
+use http::header::{EXPECT, UPGRADE};
+use http::{Method, Request, Response, StatusCode, Version};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+pub use shared::Interim;
+
+use super::upgraded::{OnUpgrade, Upgraded};
+use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, framing, parse};
+use shared::{RequestBody, Shared};
+
+/// What a client may do, and for how long.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub limits: Limits,
+    /// From the connection, or the first byte of a later request, to the end of the head.
+    pub header_timeout: Duration,
+    /// From the end of an answer to the first byte of the next request.
+    pub idle_timeout: Duration,
+}
+
+/// What answers the requests of one connection.
+pub trait Handle {
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Body>>;
+
+    /// Answers what is no request.
+    fn refuse(&self, refused: Refused) -> Response<Body>;
+}
+
+/// Serves requests until the client leaves, breaks a rule, or `closing` resolves: then the request
+/// under way is the last. `make` makes the handler for this connection.
+pub async fn serve<M, H, C>(stream: TcpStream, terms: &Terms, make: M, closing: C)
+where
+    M: FnOnce(Interim) -> H,
+    H: Handle,
+    C: Future<Output = ()>,
+{
+    let shared = Shared::new(stream);
+    let handler = make(Interim::new(&shared));
+    let closing = std::pin::pin!(closing);
+    let deadline = Instant::now() + terms.header_timeout;
+    let timer = std::pin::pin!(sleep_until(deadline));
+    let mut connection = Connection {
+        shared,
+        terms,
+        closing,
+        timer,
+        deadline,
+        begun: true,
+        last: false,
+    };
+    loop {
+        let head = match poll_fn(|cx| connection.poll_head(cx)).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            Err(refused) => {
+                connection.last = true;
+                let request = Asked {
+                    method: Method::GET,
+                    version: Version::HTTP_11,
+                };
+                let response = handler.refuse(refused);
+                if connection.write(response, &request).await.is_ok() {
+                    connection.linger().await;
+                }
+                return;
+            }
+        };
+        match connection.answer(head, &handler).await {
+            Ok(Next::Request) => {}
+            Ok(Next::Linger) => return connection.linger().await,
+            Ok(Next::Upgrade(upgrade)) => return connection.upgrade(upgrade),
+            Err(Gone) => return,
+        }
+    }
+}
+
+/// Why a request is answered without being handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Rule(Refusal),
+    /// The head did not come in time.
+    TooSlow,
+}
+
+/// The client is not there any more, or nothing more can be said to it.
+struct Gone;
+
+enum Next {
+    Request,
+    Linger,
+    Upgrade(oneshot::Sender<Upgraded>),
+}
+
+/// What an answer has to know of its request.
+struct Asked {
+    method: Method,
+    version: Version,
+}
+
+struct Connection<'a, C> {
+    shared: Arc<Shared>,
+    terms: &'a Terms,
+    closing: Pin<&'a mut C>,
+    timer: Pin<&'a mut Sleep>,
+    deadline: Instant,
+    /// The first byte of the head has come. For the first request the time runs from the connection.
+    begun: bool,
+    /// No further request will be read.
+    last: bool,
+}
+
+impl<C: Future<Output = ()>> Connection<'_, C> {
+    /// The next head; none if there will be none.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Refused>> {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        loop {
+            if !state.input.is_empty() {
+                let parsed = parse::request(&mut state.input, &self.terms.limits);
+                if let Some(head) = parsed.map_err(Refused::Rule)? {
+                    return Poll::Ready(Ok(Some(head)));
+                }
+                if !std::mem::replace(&mut self.begun, true) {
+                    self.set_deadline(self.terms.header_timeout);
+                }
+            }
+            match state.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(None)),
+                Poll::Pending => break,
+            }
+        }
+        if state.input.is_empty() {
+            // Waiting costs no buffer.
+            state.input = BytesMut::new();
+            if self.poll_closing(cx) {
+                return Poll::Ready(Ok(None));
+            }
+        }
+        ready!(self.poll_deadline(cx));
+        if state.input.is_empty() {
+            Poll::Ready(Ok(None))
+        } else {
+            Poll::Ready(Err(Refused::TooSlow))
+        }
+    }
+
+    /// The timer is left where it is while the deadline only moves away: a busy connection then
+    /// costs the timer wheel nothing.
+    fn set_deadline(&mut self, limit: Duration) {
+        self.deadline = Instant::now() + limit;
+        if self.deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(self.deadline);
+        }
+    }
+
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if Instant::now() >= self.deadline {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.deadline);
+        }
+    }
+
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> bool {
+        self.last = self.last || self.closing.as_mut().poll(cx).is_ready();
+        self.last
+    }
+
+    async fn answer(&mut self, head: RequestHead, handler: &impl Handle) -> Result<Next, Gone> {
+        let asked = Asked {
+            method: head.method.clone(),
+            version: head.version,
+        };
+        let length = match framing::request(head.version, &head.headers) {
+            Ok(length) => length,
+            Err(refusal) => {
+                self.last = true;
+                self.write(handler.refuse(Refused::Rule(refusal)), &asked)
+                    .await?;
+                return Ok(Next::Linger);
+            }
+        };
+        self.last |= framing::reuse(head.version, &head.headers) == Reuse::Close;
+        let (request, upgrade) = self.request(head, length);
+        let response = {
+            let mut answering = std::pin::pin!(handler.handle(request));
+            poll_fn(|cx| {
+                if let Poll::Ready(response) = answering.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(response));
+                }
+                self.poll_closing(cx);
+                if self.shared.is_gone(cx) {
+                    Poll::Ready(Err(Gone))
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await?
+        };
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        self.write(response, &asked).await?;
+        match upgrade {
+            Some(upgrade) if switching => Ok(Next::Upgrade(upgrade)),
+            _ if self.last => Ok(Next::Linger),
+            _ => {
+                self.begun = false;
+                self.set_deadline(self.terms.idle_timeout);
+                Ok(Next::Request)
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        head: RequestHead,
+        length: BodyLength,
+    ) -> (Request<Body>, Option<oneshot::Sender<Upgraded>>) {
+        let RequestHead {
+            method,
+            uri,
+            version,
+            headers,
+        } = head;
+        let mut state = self.shared.lock();
+        state.body = length.into();
+        let expects = headers
+            .get(EXPECT)
+            .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        state.expects = expects && version == Version::HTTP_11 && !state.body.is_done();
+        let body = match length {
+            BodyLength::Empty => Body::empty(),
+            _ => Body::new(RequestBody::new(&self.shared)),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = version;
+        *request.headers_mut() = headers;
+        let asks = length == BodyLength::Empty && request.headers().contains_key(UPGRADE);
+        let upgrade = asks.then(|| {
+            let (sender, on_upgrade) = OnUpgrade::new();
+            request.extensions_mut().insert(on_upgrade);
+            sender
+        });
+        (request, upgrade)
+    }
+
+    fn upgrade(self, upgrade: oneshot::Sender<Upgraded>) {
+        let shared = Arc::try_unwrap(self.shared).ok();
+        if let Some((stream, early)) = shared.and_then(Shared::into_parts) {
+            // Nobody may be waiting for it any more.
+            let _ = upgrade.send(Upgraded::new(stream, early));
+        }
+    }
+}

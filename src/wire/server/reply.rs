@@ -1,0 +1,147 @@
+//! Writing an answer, and ending a connection so that it arrives.
+
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http_body::Body as _;
+use tokio::time::timeout;
+
+use super::super::incoming::Step;
+use super::super::outgoing::{Framing, SendError, Sender};
+use super::super::{date, encode};
+use super::shared::State;
+use super::{Asked, Connection, Gone};
+
+/// After the last answer: how long, and how much, a client may still send before it is cut. Cutting
+/// at once could take back the answer that it has not read yet.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+impl<C: Future<Output = ()>> Connection<'_, C> {
+    /// Writes an answer whole, head and first bytes of the body together.
+    pub(super) async fn write(
+        &mut self,
+        response: Response<Body>,
+        asked: &Asked,
+    ) -> Result<(), Gone> {
+        let (mut head, body) = response.into_parts();
+        self.settle_request_body();
+        let framing = self.frame(&mut head.headers, head.status, &body, asked);
+        let mut out = std::mem::take(&mut self.shared.lock().output);
+        encode::response(head.status, &head.headers, &mut out.head);
+        let body = framing.is_some().then_some(body);
+        let mut sender = Sender::new(out, body, framing.unwrap_or(Framing::Known(0)));
+        let shared = &self.shared;
+        poll_fn(|cx| match sender.poll_send(&shared.write, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(SendError::Body(_) | SendError::Socket(_))) => Poll::Ready(Err(Gone)),
+            Poll::Pending if shared.is_gone(cx) => Poll::Ready(Err(Gone)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await?;
+        // What of the request was not read can be told from the next one only if all of it is here.
+        self.settle_request_body();
+        Ok(())
+    }
+
+    /// Reads over what is here of a body that nobody wanted. If that is not all of it, no other
+    /// request can follow.
+    fn settle_request_body(&mut self) {
+        let mut state = self.shared.lock();
+        let State {
+            input,
+            body,
+            expects,
+            ..
+        } = &mut *state;
+        let unwanted = Arc::strong_count(&self.shared) == 1 && !*expects;
+        while unwanted && matches!(body.step(input), Ok(Step::Frame(_))) {}
+        self.last |= !body.is_done();
+    }
+
+    /// Completes the head with what frames the answer on this connection; none if it has no body.
+    fn frame(
+        &mut self,
+        headers: &mut HeaderMap,
+        status: StatusCode,
+        body: &Body,
+        asked: &Asked,
+    ) -> Option<Framing> {
+        headers.remove(TRANSFER_ENCODING);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        let framing = self.framing(headers, status, body, asked);
+        self.last |= headers
+            .remove(CONNECTION)
+            .is_some_and(|value| value == "close");
+        if self.last {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        } else if asked.version == Version::HTTP_10 {
+            headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+        }
+        if !headers.contains_key(DATE) {
+            headers.insert(DATE, date::now());
+        }
+        framing
+    }
+
+    fn framing(
+        &mut self,
+        headers: &mut HeaderMap,
+        status: StatusCode,
+        body: &Body,
+        asked: &Asked,
+    ) -> Option<Framing> {
+        if status == StatusCode::NO_CONTENT {
+            headers.remove(CONTENT_LENGTH);
+            return None;
+        }
+        if status == StatusCode::NOT_MODIFIED || asked.method == Method::HEAD {
+            return None;
+        }
+        let promised = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        if let Some(length) = promised.or_else(|| body.size_hint().exact()) {
+            if promised.is_none() {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            return Some(Framing::Known(length)).filter(|_| length > 0);
+        }
+        if asked.version == Version::HTTP_11 {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            return Some(Framing::Chunked);
+        }
+        self.last = true;
+        Some(Framing::UntilClose)
+    }
+
+    /// Ends the connection so that the last answer is not lost to what the client still sends.
+    pub(super) async fn linger(self) {
+        let shared = self.shared;
+        let socket = socket2::SockRef::from(shared.write.as_ref());
+        if socket.shutdown(std::net::Shutdown::Write).is_err() {
+            return;
+        }
+        let mut left = LINGER_BYTES;
+        let drained = poll_fn(|cx| {
+            let mut state = shared.lock();
+            loop {
+                state.input.clear();
+                match state.poll_fill(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(read @ 1..)) if read < left => left -= read,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+        });
+        // Whoever sends on for longer is cut.
+        let _ = timeout(LINGER, drained).await;
+    }
+}

@@ -1,0 +1,90 @@
+//! Polling a socket: reading into a buffer, writing out of several.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::io::poll_read_buf;
+
+/// Room made for a read. Large enough that a large body costs few calls, small enough to keep.
+const READ: usize = 16 * 1024;
+
+/// Reads what is there to the end of `buffer`; 0 is the end of the stream. Goes through tokio's own
+/// reading, which knows from a short read that there is no more and saves the call that would say so.
+pub(super) fn poll_fill(
+    read: &mut OwnedReadHalf,
+    buffer: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if buffer.capacity() - buffer.len() < READ / 4 {
+        buffer.reserve(READ);
+    }
+    poll_read_buf(Pin::new(read), cx, buffer)
+}
+
+/// What waits to be written: bytes of ours, a piece of somebody's body, and the end of a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    pub(super) head: BytesMut,
+    data: Bytes,
+    tail: &'static [u8],
+}
+
+/// Pieces up to this size are copied behind the head, to leave with it in one plain write.
+const SMALL: usize = 8 * 1024;
+
+impl Outgoing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_empty() && self.data.is_empty() && self.tail.is_empty()
+    }
+
+    /// Is there room for another piece before what waits is written?
+    pub(super) fn takes_more(&self) -> bool {
+        self.data.is_empty() && self.head.len() < SMALL
+    }
+
+    /// To be called only while it [takes more](Self::takes_more).
+    pub(super) fn push(&mut self, data: Bytes, tail: &'static [u8]) {
+        if data.len() <= SMALL {
+            self.head.extend_from_slice(&data);
+            self.head.extend_from_slice(tail);
+        } else {
+            (self.data, self.tail) = (data, tail);
+        }
+    }
+
+    /// Writes until nothing waits.
+    pub(super) fn poll_write(
+        &mut self,
+        stream: &OwnedWriteHalf,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.is_empty() {
+            let written = if self.data.is_empty() && self.tail.is_empty() {
+                stream.try_write(&self.head)
+            } else {
+                let parts = [&self.head[..], &self.data[..], self.tail].map(IoSlice::new);
+                stream.try_write_vectored(&parts)
+            };
+            match written {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.as_ref().poll_write_ready(cx))?;
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, written: usize) {
+        let head = written.min(self.head.len());
+        self.head.advance(head);
+        let data = (written - head).min(self.data.len());
+        self.data.advance(data);
+        self.tail = &self.tail[written - head - data..];
+    }
+}
