@@ -20,6 +20,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use crate::net::serve_pages;
+
 /// Starts the origin when it is first needed.
 #[derive(Debug, Default)]
 pub struct Demo {
@@ -49,7 +51,7 @@ pub(crate) async fn serve(listener: TcpListener) -> io::Result<()> {
         .route("/error", get(|| async { status(Path(500)).await }))
         .route("/status/{code}", get(status))
         .fallback(whoami);
-    axum::serve(listener, router).await
+    serve_pages(listener, router).await
 }
 
 /// What was received, as `whoami` images show it.

@@ -17,3 +17,4 @@ mod snapshot;
 mod telemetry;
 mod upstream;
 mod why;
+pub mod wire;

@@ -10,10 +10,12 @@ pub enum Why {
     NoRoute,
     /// The `Host` is missing, repeated or malformed.
     BadHost,
-    /// The path could be read in two ways, or a header rule made a value that cannot be sent.
+    /// The bytes are no sound request, or a header rule made a value that cannot be sent.
     BadRequest,
     /// A dot segment, a NUL or a broken percent-escape in the path.
     BadPath,
+    /// The client did not send the head of its request in time.
+    RequestTimeout,
     /// The request asks for something this proxy does not do, as CONNECT on a reverse listener.
     Unsupported,
     /// The upstream's address refuses connections.
@@ -38,12 +40,13 @@ pub enum Why {
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
         Self::BadRequest,
         Self::BadPath,
+        Self::RequestTimeout,
         Self::Unsupported,
         Self::ConnectRefused,
         Self::ConnectTimeout,
@@ -67,6 +70,7 @@ impl Why {
             Self::BadHost => "bad_host",
             Self::BadRequest => "bad_request",
             Self::BadPath => "bad_path",
+            Self::RequestTimeout => "request_timeout",
             Self::Unsupported => "unsupported",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",

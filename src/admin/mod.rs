@@ -14,6 +14,7 @@ use http::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
+use crate::net::serve_pages;
 use crate::reload::{Handle, SharedStatus};
 use crate::telemetry::Logs;
 
@@ -38,7 +39,7 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin) -> io::Result<()>
         .route("/api/status", get(status))
         .route("/api/reload", post(reload))
         .with_state(admin);
-    axum::serve(listener, router).await
+    serve_pages(listener, router).await
 }
 
 async fn index() -> &'static str {

@@ -17,15 +17,18 @@ pub struct Listener {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ListenerTimeout {
-    /// From the connection (or the end of the request before) to the end of a request's head.
-    /// Default 60 s.
+    /// From the connection, or the first byte of a later request, to the end of the head.
+    /// Default 10 s. 408.
     pub header: Time,
+    /// From the end of an answer to the first byte of the next request. Default 75 s.
+    pub idle: Time,
 }
 
 impl Default for ListenerTimeout {
     fn default() -> Self {
         Self {
-            header: Time::seconds(60),
+            header: Time::seconds(10),
+            idle: Time::seconds(75),
         }
     }
 }

@@ -113,20 +113,23 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
 }
 
 fn remove_claims(headers: &mut HeaderMap) {
-    for name in CLAIMS {
+    let claimed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name))
+        .cloned()
+        .collect();
+    for name in claimed {
         headers.remove(name);
     }
-    let alias = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.contains(['_', '.']) && {
-            let folded = name.replace(['_', '.'], "-");
+}
+
+/// Also in a spelling that some applications fold into the same variable.
+fn is_claim(name: &HeaderName) -> bool {
+    CLAIMS.contains(name)
+        || name.as_str().contains(['_', '.']) && {
+            let folded = name.as_str().replace(['_', '.'], "-");
             CLAIMS.iter().any(|claim| claim.as_str() == folded)
         }
-    };
-    let aliases: Vec<HeaderName> = headers.keys().filter(alias).cloned().collect();
-    for name in aliases {
-        headers.remove(name);
-    }
 }
 
 /// Joins all lines of a list field with one value more into one line.

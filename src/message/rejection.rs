@@ -14,21 +14,36 @@ pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-pointsman-error"
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejection {
     why: Why,
+    /// What the why does not tell: another status, and the rule that was broken.
+    rule: Option<(StatusCode, &'static str)>,
 }
 
 impl From<Why> for Rejection {
     fn from(why: Why) -> Self {
-        Self { why }
+        Self { why, rule: None }
     }
 }
 
 impl Rejection {
+    /// Of a request that broke this rule.
+    pub fn of_rule(status: StatusCode, sentence: &'static str) -> Self {
+        let rule = Some((status, sentence));
+        Self {
+            why: Why::BadRequest,
+            rule,
+        }
+    }
+
     pub fn why(self) -> Why {
         self.why
     }
 
     pub fn status(self) -> StatusCode {
+        if let Some((status, _)) = self.rule {
+            return status;
+        }
         match self.why {
+            Why::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Why::NoRoute => StatusCode::NOT_FOUND,
             Why::BadHost | Why::BadRequest | Why::BadPath => StatusCode::BAD_REQUEST,
             Why::Unsupported => StatusCode::NOT_IMPLEMENTED,
@@ -48,16 +63,20 @@ impl Rejection {
     fn closes(self) -> bool {
         matches!(
             self.why,
-            Why::BadHost | Why::BadRequest | Why::BadPath | Why::Unsupported
+            Why::BadHost | Why::BadRequest | Why::BadPath | Why::RequestTimeout | Why::Unsupported
         )
     }
 
     /// For whoever reads the body: what happened, without inner detail.
     fn sentence(self) -> &'static str {
+        if let Some((_, sentence)) = self.rule {
+            return sentence;
+        }
         match self.why {
             Why::NoRoute => "no route of this proxy matches the request",
             Why::BadHost => "the Host header is missing, repeated or malformed",
-            Why::BadRequest => "the request could be read in more than one way",
+            Why::BadRequest => "the request cannot be forwarded",
+            Why::RequestTimeout => "the head of the request did not come in time",
             Why::BadPath => "the path holds a dot segment, a control character or a broken escape",
             Why::Unsupported => "this listener does not do what the request asks for",
             Why::ConnectRefused => "the upstream refuses connections",

@@ -37,7 +37,8 @@ pub struct Variables<'a> {
     pub target: &'a Target<'a>,
     pub method: &'a str,
     pub client_ip: IpAddr,
-    pub request_id: &'a str,
+    /// Made only if it is asked for.
+    pub request_id: &'a (dyn Fn() -> &'a str + Sync),
     pub route: &'a str,
     /// The part of the path that a pattern's `{name}` took, as the client sent it.
     pub part: &'a (dyn Fn(&str) -> &'a str + Sync),
@@ -127,7 +128,7 @@ impl Variable {
             Self::Path => text.push_str(target.raw_path()),
             Self::PathPart(name) => text.push_str((variables.part)(name)),
             Self::Query => text.push_str(target.query().unwrap_or_default()),
-            Self::RequestId => text.push_str(variables.request_id),
+            Self::RequestId => text.push_str((variables.request_id)()),
             Self::Route => text.push_str(variables.route),
             Self::Scheme => text.push_str("http"),
             Self::Uri => {
@@ -154,7 +155,7 @@ mod tests {
             target: &target,
             method: "GET",
             client_ip: "192.0.2.1".parse().unwrap(),
-            request_id: "r1",
+            request_id: &|| "r1",
             route: "users",
             part: &|_| "a%2Fb",
         };

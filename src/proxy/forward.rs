@@ -10,9 +10,8 @@ use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::Connection;
@@ -74,7 +73,16 @@ impl Passage<'_> {
         }
         record.exchange_starts();
         let worker = self.connection.worker.recorder.worker;
-        let exchange = upstream.exchange(worker, Request::from_parts(head, body));
+        let interim = &self.connection.interim;
+        let relays = head.version == Version::HTTP_11;
+        let relay = |status, headers: &HeaderMap| {
+            if relays {
+                let mut headers = headers.clone();
+                hop::strip_response(&mut headers);
+                interim.send(status, &headers);
+            }
+        };
+        let exchange = upstream.exchange(worker, &mut head, body, relay);
         let response = within(self.forward.response_timeout, progress.as_deref(), exchange).await;
         let response = response.ok_or(Why::HeaderTimeout)?.map_err(|error| {
             tracing::debug!(
@@ -120,11 +128,11 @@ impl Passage<'_> {
         head.extensions.clear();
     }
 
-    fn answer(&self, response: Response<Incoming>, ask: Option<Ask>) -> Result<Answer, Why> {
+    fn answer(&self, response: Response, ask: Option<Ask>) -> Result<Answer, Why> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return upgrade::accept(response, ask, self.route, self.connection);
         }
-        let mut response = response.map(Body::new);
+        let mut response = response;
         hop::strip_response(response.headers_mut());
         if is_event_stream(response.headers()) {
             let until = self.connection.end_of(self.route);

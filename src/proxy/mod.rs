@@ -4,10 +4,11 @@
 mod answer;
 mod body;
 mod forward;
+mod refuse;
 mod upgrade;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -17,6 +18,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use tokio_util::task::TaskTracker;
 
+pub(crate) use refuse::refuse;
+
 use crate::message::forwarded::client_ip;
 use crate::message::template::Variables;
 use crate::message::{Rejection, Target};
@@ -25,6 +28,7 @@ use crate::route::{Action, Route};
 use crate::snapshot::{Live, Snapshot};
 use crate::telemetry::{AccessLine, Record, Recorder, request_id};
 use crate::why::Why;
+use crate::wire::server::Interim;
 use answer::Answer;
 use body::Until;
 
@@ -48,10 +52,16 @@ pub(crate) struct Connection {
     peer_text: HeaderValue,
     /// Of the listener that it came by.
     drain: Arc<Drain>,
+    interim: Interim,
 }
 
 impl Connection {
-    pub(crate) fn new(worker: Arc<Worker>, peer: SocketAddr, drain: Arc<Drain>) -> Self {
+    pub(crate) fn new(
+        worker: Arc<Worker>,
+        peer: SocketAddr,
+        drain: Arc<Drain>,
+        interim: Interim,
+    ) -> Self {
         let text = peer.ip().to_canonical().to_string();
         let peer_text = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
         Self {
@@ -59,6 +69,7 @@ impl Connection {
             peer,
             peer_text,
             drain,
+            interim,
         }
     }
 
@@ -80,40 +91,6 @@ impl Connection {
                 () = process.begun() => {}
             }
         })
-    }
-}
-
-/// A request until [`handle`] begins. A client that leaves right after its request has the handler
-/// dropped before it was ever polled; that request counts all the same.
-pub(crate) struct Arrived {
-    connection: Arc<Connection>,
-    method: Method,
-    handled: bool,
-}
-
-impl Arrived {
-    pub(crate) fn new(connection: &Arc<Connection>, method: &Method) -> Self {
-        Self {
-            connection: Arc::clone(connection),
-            method: method.clone(),
-            handled: false,
-        }
-    }
-
-    /// From here on the Record of [`handle`] counts.
-    pub(crate) fn handed_over(mut self) {
-        self.handled = true;
-    }
-}
-
-impl Drop for Arrived {
-    fn drop(&mut self) {
-        if !self.handled {
-            drop(Record::start(
-                &self.connection.worker.recorder,
-                &self.method,
-            ));
-        }
     }
 }
 
@@ -162,9 +139,11 @@ async fn serve(
     record.routed(route.map(|route| &route.row));
     let route = route.ok_or(Why::NoRoute)?;
 
-    let request_id = match record.line() {
-        Some(line) => line.request_id.clone(),
-        None => request_id(),
+    let logged = record.line().map(|line| line.request_id.clone());
+    let id = OnceLock::new();
+    let request_id = || {
+        id.get_or_init(|| logged.clone().unwrap_or_else(request_id))
+            .as_str()
     };
     let variables = Variables {
         target: &target,

@@ -3,24 +3,23 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::response::Response;
 use http::HeaderValue;
 use http::header::UPGRADE;
 use http::request::Parts;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio_util::task::TaskTracker;
 
 use super::Connection;
 use super::answer::Answer;
 use super::body::Until;
 use crate::message::hop;
+use crate::metrics::OpenConnection;
 use crate::net::tunnel::{self, End, Terms, Traffic};
 use crate::route::Route;
 use crate::telemetry::Record;
 use crate::why::Why;
+use crate::wire::OnUpgrade;
+use crate::wire::client::Switched;
 
 /// Without a byte for so long a tunnel is taken for dead. Applications that keep a connection open
 /// send pings far more often.
@@ -57,7 +56,7 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
 
 /// A 101 that was asked for becomes a tunnel; any other is no answer to the request.
 pub(super) fn accept(
-    mut response: Response<Incoming>,
+    mut response: Response,
     ask: Option<Ask>,
     route: &Route,
     connection: &Connection,
@@ -67,8 +66,10 @@ pub(super) fn accept(
     if !agreed {
         return Err(Why::UpstreamInvalid);
     }
-    let upstream = hyper::upgrade::on(&mut response);
-    let mut response = response.map(|_| Body::empty());
+    let upstream = response
+        .extensions_mut()
+        .remove::<Switched<OpenConnection>>();
+    let upstream = upstream.ok_or(Why::UpstreamInvalid)?;
     hop::strip_response(response.headers_mut());
     hop::set_upgrade(response.headers_mut(), ask.protocol);
     response.extensions_mut().clear();
@@ -87,7 +88,7 @@ pub(super) fn accept(
 /// but the route's drain, through `until`.
 pub(super) struct Tunnel {
     client: OnUpgrade,
-    upstream: OnUpgrade,
+    upstream: Switched<OpenConnection>,
     until: Until,
     tracker: TaskTracker,
 }
@@ -105,9 +106,11 @@ impl Tunnel {
             until,
             ..
         } = self;
-        let Ok((client, upstream)) = tokio::try_join!(client, upstream) else {
+        let (Some(client), Some((upstream, _open))) = (client.take(), upstream.take()) else {
             return;
         };
+        // The client may leave before it has the 101.
+        let Ok(client) = client.await else { return };
         let terms = Terms {
             websocket: true,
             idle: IDLE,
@@ -117,10 +120,7 @@ impl Tunnel {
             traffic: Traffic::default(),
             record: &mut record,
         };
-        let end = {
-            let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-            tunnel::join(client, upstream, terms, until, &carried.traffic).await
-        };
+        let end = tunnel::join(client, upstream, terms, until, &carried.traffic).await;
         drop(carried);
         record.ends(match end {
             End::Finished | End::Idle => Why::Ok,

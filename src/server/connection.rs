@@ -1,18 +1,17 @@
-//! One client connection.
+//! One client connection: HTTP/1.1 around the catch-all handler.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::handler::Handler;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::response::Response;
+use http::Request;
 use tokio::net::TcpStream;
 
 use super::workers::Accepted;
 use crate::proxy::{self, Worker};
+use crate::wire::Limits;
+use crate::wire::server::{Handle, Interim, Refused, Terms, serve as serve_http1};
 
 /// Serves requests until the client, a timeout, a drain or the end of the process ends it.
 pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
@@ -25,34 +24,41 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
     let Ok(stream) = TcpStream::from_std(stream) else {
         return;
     };
-    let drain = Arc::clone(&listener.drain);
-    let state = Arc::new(proxy::Connection::new(Arc::clone(&worker), peer, drain));
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let arrived = proxy::Arrived::new(&state, request.method());
-        let answer = Handler::call(proxy::handle, request.map(Body::new), Arc::clone(&state));
-        async {
-            arrived.handed_over();
-            Ok::<_, Infallible>(answer.await)
+    let terms = Terms {
+        limits: Limits::default(),
+        header_timeout: listener.header_timeout,
+        idle_timeout: listener.idle_timeout,
+    };
+    let make = |interim: Interim| {
+        let (worker, drain) = (Arc::clone(&worker), Arc::clone(&listener.drain));
+        Requests(Arc::new(proxy::Connection::new(
+            worker, peer, drain, interim,
+        )))
+    };
+    let closing = async {
+        tokio::select! {
+            // Until its turn an idle connection may ask once more, and is told that this was the
+            // last: closed at once, it could just have been asking.
+            () = listener.drain.turn() => {}
+            () = worker.stopping.begun() => {}
         }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(listener.header_timeout)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    // Errors are the client's: it broke the protocol, was too slow, or left.
+    };
     tokio::select! {
-        _ = connection.as_mut() => return,
-        // Until its turn an idle connection may ask once more, and is told that this was the last:
-        // closed at once, it could just have been asking.
-        () = listener.drain.turn() => {}
-        () = worker.stopping.begun() => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        _ = connection.as_mut() => {}
+        () = serve_http1(stream, &terms, make, closing) => {}
         () = listener.drain.over() => {}
         () = worker.stopping.over() => {}
+    }
+}
+
+/// The requests of one connection: the catch-all handler with its state.
+struct Requests(Arc<proxy::Connection>);
+
+impl Handle for Requests {
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response> {
+        Handler::call(proxy::handle, request, Arc::clone(&self.0))
+    }
+
+    fn refuse(&self, refused: Refused) -> Response {
+        proxy::refuse(&self.0, refused)
     }
 }

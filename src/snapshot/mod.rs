@@ -49,6 +49,7 @@ pub struct Listener {
     pub name: String,
     pub address: SocketAddr,
     pub header_timeout: Duration,
+    pub idle_timeout: Duration,
     pub row: Arc<ConnectionRow>,
     /// Its connections wait on it.
     pub drain: Arc<Drain>,

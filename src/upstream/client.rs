@@ -1,110 +1,144 @@
-//! One exchange with one server over HTTP/1.1.
+//! One exchange with one of an upstream's servers over HTTP/1.1.
 
-use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 
 use axum::body::Body;
+use axum::response::Response;
 use http::header::HOST;
-use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri, Version};
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::Body as _;
 use thiserror::Error;
 
-use super::Server;
-use super::pool::Client;
+use super::connect::connect;
+use super::pool::{Counted, Return};
+use super::{Server, Upstream};
 use crate::why::Why;
+use crate::wire::Limits;
+use crate::wire::client::{self, Cause, Connection, Failure};
 
-/// A server picked for a request.
-pub(super) struct Attempt<'a> {
-    pub(super) client: &'a Client,
-    pub(super) server: &'a Server,
-}
-
-impl Attempt<'_> {
-    pub(super) async fn send(
-        &self,
-        mut request: Request<Body>,
-    ) -> Result<Response<Incoming>, ExchangeError> {
-        *request.uri_mut() = self.uri(request.uri())?;
-        *request.version_mut() = Version::HTTP_11;
-        if !request.headers().contains_key(HOST)
-            && let Ok(host) = HeaderValue::from_str(self.server.authority.as_str())
-        {
-            request.headers_mut().insert(HOST, host);
-        }
-        Ok(self.client.request(request).await?)
-    }
-
-    /// Base path and request path meet in exactly one slash.
-    fn uri(&self, uri: &Uri) -> Result<Uri, ExchangeError> {
-        let own = uri.path_and_query().cloned();
-        let own = own.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let path = match self.server.base_path.as_str() {
-            "" => own,
-            base => PathAndQuery::try_from(format!("{base}{own}")).map_err(http::Error::from)?,
-        };
-        let authority = self.server.authority.clone();
-        Ok(Uri::builder()
-            .scheme(Scheme::HTTP)
-            .authority(authority)
-            .path_and_query(path)
-            .build()?)
-    }
-}
+/// Answers have larger heads than requests, and come from those whom the operator chose.
+const LIMITS: Limits = Limits {
+    head: 256 * 1024,
+    target: 0,
+    fields: 256,
+};
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub enum ExchangeError {
+pub(crate) enum ExchangeError {
     #[error("the upstream has no server")]
     NoServer,
-    #[error("the request cannot be sent")]
-    Request(#[from] http::Error),
+    #[error("cannot connect: {0}")]
+    Connect(#[source] io::Error),
     #[error(transparent)]
-    Exchange(#[from] legacy::Error),
+    Exchange(#[from] Failure),
 }
 
 impl ExchangeError {
-    pub(super) fn no_server() -> Self {
-        Self::NoServer
-    }
-
-    /// Has no server seen anything of the request? Then any other may be tried.
-    pub(super) fn before_any_byte(&self) -> bool {
-        matches!(self, Self::Exchange(error) if error.is_connect())
-    }
-
-    pub fn why(&self) -> Why {
+    pub(crate) fn why(&self) -> Why {
         match self {
             Self::NoServer => Why::ConnectFailed,
-            Self::Request(_) => Why::BadRequest,
-            Self::Exchange(error) if error.is_connect() => match io_kind(error) {
-                Some(io::ErrorKind::ConnectionRefused) => Why::ConnectRefused,
-                Some(io::ErrorKind::TimedOut) => Why::ConnectTimeout,
+            Self::Connect(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => Why::ConnectRefused,
+                io::ErrorKind::TimedOut => Why::ConnectTimeout,
                 _ => Why::ConnectFailed,
             },
-            Self::Exchange(error) => match hyper_error(error) {
-                Some(error) if error.is_parse() => Why::UpstreamInvalid,
-                // The body that the client sends broke off.
-                Some(error) if error.is_user() => Why::ClientGone,
-                _ => Why::UpstreamReset,
+            Self::Exchange(failure) => match failure.cause {
+                Cause::Closed(_) => Why::UpstreamReset,
+                Cause::Refused(_) => Why::UpstreamInvalid,
+                Cause::Client => Why::ClientGone,
+                Cause::Request(_) => Why::BadRequest,
             },
         }
     }
 }
 
-type Cause = dyn std::error::Error + 'static;
-
-fn causes(error: &legacy::Error) -> impl Iterator<Item = &Cause> {
-    std::iter::successors(error.source(), |error: &&Cause| (*error).source())
+/// One request to one upstream.
+pub(super) struct Attempt<'u, 'a, I> {
+    pub(super) upstream: &'u Upstream,
+    pub(super) worker: usize,
+    pub(super) head: &'a mut Parts,
+    pub(super) interim: I,
 }
 
-fn io_kind(error: &legacy::Error) -> Option<io::ErrorKind> {
-    causes(error)
-        .find_map(|cause| cause.downcast_ref::<io::Error>())
-        .map(io::Error::kind)
+impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
+    /// A server that cannot be connected to has seen nothing of the request, so the next one is
+    /// tried, each at most once.
+    pub(super) async fn send(mut self, body: Body) -> Result<Response, ExchangeError> {
+        let (server, connection) = self.connection(true).await?;
+        // Whether the origin saw a request whose connection broke cannot be known. One without a
+        // body that changes nothing may be sent again.
+        let again = body.is_end_stream() && is_safe(&self.head.method);
+        match self.exchange(server, connection, body).await {
+            Err(failure) if again && failure.reused && !failure.answered => {
+                let (server, connection) = self.connection(false).await?;
+                Ok(self.exchange(server, connection, Body::empty()).await?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    async fn connection(&self, reuse: bool) -> Result<(&'u Server, Counted), ExchangeError> {
+        let upstream = self.upstream;
+        let pool = upstream.pool.worker(self.worker);
+        let mut error = ExchangeError::NoServer;
+        for server in upstream.candidates(self.worker) {
+            if reuse && let Some(connection) = pool.checkout(&server.authority) {
+                return Ok((server, connection));
+            }
+            match connect(&server.authority, upstream.pool.settings().connect_timeout).await {
+                Ok(stream) => {
+                    return Ok((server, Connection::new(stream, upstream.row.open())));
+                }
+                Err(failed) => error = ExchangeError::Connect(failed),
+            }
+        }
+        Err(error)
+    }
+
+    async fn exchange(
+        &mut self,
+        server: &Server,
+        connection: Counted,
+        body: Body,
+    ) -> Result<Response, Failure> {
+        let own = self
+            .head
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let joined;
+        let target = match server.base_path.as_str() {
+            "" => own,
+            // Base path and request path meet in exactly one slash.
+            base => {
+                joined = format!("{base}{own}");
+                &joined
+            }
+        };
+        if !self.head.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::from_str(server.authority.as_str())
+        {
+            self.head.headers.insert(HOST, host);
+        }
+        let pool = Arc::clone(self.upstream.pool.worker(self.worker));
+        let server = server.authority.clone();
+        let reclaim = Return { pool, server };
+        let head = client::Head {
+            method: &self.head.method,
+            target,
+            headers: &self.head.headers,
+        };
+        client::exchange(connection, head, body, LIMITS, reclaim, &mut self.interim).await
+    }
 }
 
-fn hyper_error(error: &legacy::Error) -> Option<&hyper::Error> {
-    causes(error).find_map(|cause| cause.downcast_ref())
+/// Methods that change nothing (RFC 9110 section 9.2.1).
+fn is_safe(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    )
 }

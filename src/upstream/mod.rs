@@ -1,25 +1,24 @@
 //! Servers, and the one way we speak to them.
 
 mod client;
-mod connector;
+mod connect;
 mod pool;
-mod reclaim;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
+use axum::response::Response;
 use crossbeam_utils::CachePadded;
+use http::request::Parts;
 use http::uri::Authority;
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{HeaderMap, StatusCode};
 
 pub(crate) use client::ExchangeError;
 pub(crate) use pool::{Pool, PoolSettings};
 
 use crate::metrics::ConnectionRow;
 use client::Attempt;
-use reclaim::Reclaim;
 
 /// A group of servers that answer the same.
 #[derive(Debug)]
@@ -70,31 +69,22 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of its answer. Its URI is a path and query only; the
-    /// server that is picked completes it. A server that cannot be connected to has seen nothing of
-    /// the request, so the next one is tried, each at most once.
-    pub async fn exchange(
+    /// server that is picked completes it. `interim` is told of interim answers.
+    pub(crate) async fn exchange(
         &self,
         worker: usize,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, ExchangeError> {
-        let client = self.pool.client(worker);
-        let mut candidates = self.candidates(worker);
-        let Some(mut server) = candidates.next() else {
-            return Err(ExchangeError::no_server());
-        };
-        if candidates.len() == 0 {
-            return Attempt { client, server }.send(request).await;
+        head: &mut Parts,
+        body: Body,
+        interim: impl FnMut(StatusCode, &HeaderMap),
+    ) -> Result<Response, ExchangeError> {
+        Attempt {
+            upstream: self,
+            worker,
+            head,
+            interim,
         }
-        let (head, body) = request.into_parts();
-        let reclaim = Reclaim::new(body);
-        loop {
-            let request = Request::from_parts(head.clone(), Body::new(reclaim.lend()));
-            let result = Attempt { client, server }.send(request).await;
-            match (result, candidates.next()) {
-                (Err(error), Some(next)) if error.before_any_byte() => server = next,
-                (result, _) => return result,
-            }
-        }
+        .send(body)
+        .await
     }
 
     /// Every server once, beginning with the one whose turn it is.

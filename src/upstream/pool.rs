@@ -1,16 +1,17 @@
 //! Connections kept for reuse: a pool for each worker, so that no lock is shared.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::uri::Authority;
+use tokio::time::{Instant, sleep};
 
-use super::connector::Connector;
-use crate::metrics::ConnectionRow;
+use crate::metrics::OpenConnection;
+use crate::wire::client::{Connection, Reclaim};
 
-pub(super) type Client = legacy::Client<Connector, Body>;
+/// A connection that is in the gauge until it is dropped.
+pub(super) type Counted = Connection<OpenConnection>;
 
 /// What makes two pools the same: an upstream whose settings did not change keeps its connections
 /// through a reload.
@@ -25,34 +26,117 @@ pub struct PoolSettings {
 #[derive(Debug)]
 pub struct Pool {
     settings: PoolSettings,
-    clients: Box<[Client]>,
+    workers: Box<[Arc<WorkerPool>]>,
 }
 
 impl Pool {
-    pub fn new(settings: PoolSettings, workers: usize, row: &Arc<ConnectionRow>) -> Self {
-        let clients = (0..workers)
-            .map(|_| client(&settings, Arc::clone(row)))
-            .collect();
-        Self { settings, clients }
+    pub fn new(settings: PoolSettings, workers: usize) -> Self {
+        let pool = || WorkerPool {
+            settings: settings.clone(),
+            idle: Mutex::default(),
+        };
+        let workers = (0..workers).map(|_| Arc::new(pool())).collect();
+        Self { settings, workers }
     }
 
     pub fn settings(&self) -> &PoolSettings {
         &self.settings
     }
 
-    /// The client that only this worker uses.
-    pub(super) fn client(&self, worker: usize) -> &Client {
-        &self.clients[worker]
+    /// The pool that only this worker uses.
+    pub(super) fn worker(&self, worker: usize) -> &Arc<WorkerPool> {
+        &self.workers[worker]
     }
 }
 
-fn client(settings: &PoolSettings, row: Arc<ConnectionRow>) -> Client {
-    legacy::Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(settings.idle_timeout)
-        .pool_max_idle_per_host(settings.max_idle)
-        .pool_timer(TokioTimer::new())
-        .timer(TokioTimer::new())
-        // The `Host` is decided by the route.
-        .set_host(false)
-        .build(Connector::new(settings.connect_timeout, row))
+/// One worker's part. The lock is there because a task may move in principle; nobody waits for it.
+#[derive(Debug)]
+pub(super) struct WorkerPool {
+    settings: PoolSettings,
+    idle: Mutex<Shelf>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    /// A list, not a map: an upstream has few servers, and comparing names costs less than hashing
+    /// one.
+    servers: Vec<(Authority, VecDeque<Idle>)>,
+    /// Somebody looks after the old ones.
+    swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Counted,
+    since: Instant,
+}
+
+impl WorkerPool {
+    /// The connection used last, so that those not needed grow old.
+    pub(super) fn checkout(&self, server: &Authority) -> Option<Counted> {
+        let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = shelf.of(server)?;
+        while let Some(Idle { connection, since }) = connections.pop_back() {
+            if since.elapsed() < self.settings.idle_timeout && connection.is_usable() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn put(self: &Arc<Self>, server: &Authority, connection: Counted) {
+        let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = Instant::now();
+        let idle = Idle { connection, since };
+        match shelf.of(server) {
+            Some(connections) if connections.len() >= self.settings.max_idle => return,
+            Some(connections) => connections.push_back(idle),
+            None if self.settings.max_idle == 0 => return,
+            None => shelf.servers.push((server.clone(), [idle].into())),
+        }
+        if !std::mem::replace(&mut shelf.swept, true) {
+            tokio::spawn(sweep(Arc::clone(self)));
+        }
+    }
+}
+
+impl Shelf {
+    fn of(&mut self, server: &Authority) -> Option<&mut VecDeque<Idle>> {
+        let mut servers = self.servers.iter_mut();
+        let found = servers.find(|(known, _)| known.as_str() == server.as_str());
+        found.map(|(_, connections)| connections)
+    }
+}
+
+/// Closes what has been idle too long, until nothing is left.
+async fn sweep(pool: Arc<WorkerPool>) {
+    loop {
+        sleep(pool.settings.idle_timeout).await;
+        let shelf = &mut *pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = |idle: &Idle| idle.since.elapsed() >= pool.settings.idle_timeout;
+        for (_, connections) in &mut shelf.servers {
+            while connections.front().is_some_and(old) {
+                connections.pop_front();
+            }
+        }
+        shelf
+            .servers
+            .retain(|(_, connections)| !connections.is_empty());
+        if shelf.servers.is_empty() {
+            shelf.swept = false;
+            return;
+        }
+    }
+}
+
+/// The way back into the pool.
+pub(super) struct Return {
+    pub(super) pool: Arc<WorkerPool>,
+    pub(super) server: Authority,
+}
+
+impl Reclaim<OpenConnection> for Return {
+    fn reclaim(&mut self, connection: Counted) {
+        self.pool.put(&self.server, connection);
+    }
 }

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the ground up. A room imports from floors below its own, and from itself.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["why", "config"],
     &["metrics"],
     &["message", "net", "telemetry"],
+    &["wire"],
     &["upstream"],
     &["route"],
     &["snapshot"],

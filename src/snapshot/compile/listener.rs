@@ -79,6 +79,7 @@ fn build(
             name,
             address,
             header_timeout: listener.timeout.header.0,
+            idle_timeout: listener.timeout.idle.0,
             drain: Arc::default(),
             fingerprint,
         })

@@ -154,7 +154,7 @@ impl<'a> Upstreams<'a> {
         let row = metrics.upstream(name);
         let pool = match previous {
             Some(pool) if *pool.settings() == settings => Arc::clone(pool),
-            _ => Arc::new(Pool::new(settings, workers, &row)),
+            _ => Arc::new(Pool::new(settings, workers)),
         };
         Upstream::new(name.to_owned(), servers, pool, row, workers)
     }

@@ -1,0 +1,42 @@
+//! Connecting to a server, within a time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::uri::Authority;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout};
+
+const HTTP: u16 = 80;
+
+/// Resolves anew each time, so that a server that moved is found without a reload, and tries one
+/// address after another. They share the time, so that one that swallows packets does not use it up.
+pub(super) async fn connect(server: &Authority, limit: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + limit;
+    let port = server.port_u16().unwrap_or(HTTP);
+    let host = server.host().trim_start_matches('[').trim_end_matches(']');
+    let addresses = match host.parse() {
+        Ok(ip) => vec![SocketAddr::new(ip, port)],
+        Err(_) => within(limit, lookup_host((host, port))).await?.collect(),
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
+        match within(share, TcpStream::connect(address)).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn within<T>(limit: Duration, act: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(limit, act)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
