@@ -127,7 +127,9 @@ impl Reloader {
 
     /// Everything up to here may fail, and has changed nothing that serves.
     async fn prepare(&mut self, reading: &Reading) -> Result<Ready, Vec<Problem>> {
-        let config = self.parts.source.parse(reading)?;
+        let (source, read) = (self.parts.source.clone(), reading.clone());
+        let parsing = tokio::task::spawn_blocking(move || source.parse(&read));
+        let config = parsing.await.unwrap_or_else(|error| failed(&error))?;
         let demo = match config.uses_demo() {
             true => self.parts.demo.address().map_err(|error| {
                 vec![Problem::error(
@@ -149,9 +151,7 @@ impl Reloader {
             let compiled = compile(&config, Some(&previous), surroundings);
             compiled.map(|compiled| (config, compiled))
         });
-        let (config, mut compiled) = compiling
-            .await
-            .unwrap_or_else(|error| Err(vec![Problem::error("", error.to_string())]))?;
+        let (config, mut compiled) = compiling.await.unwrap_or_else(|error| failed(&error))?;
         compiled
             .warnings
             .extend(needs_restart(&self.started, &config));
@@ -292,4 +292,9 @@ impl Reloader {
 fn listeners(listeners: &Listeners) -> Vec<ListenerStatus> {
     let status = |(name, address)| ListenerStatus { name, address };
     listeners.addresses().into_iter().map(status).collect()
+}
+
+/// A panic beside the control thread refuses the configuration that caused it.
+fn failed<T>(error: &tokio::task::JoinError) -> Result<T, Vec<Problem>> {
+    Err(vec![Problem::error("", error.to_string())])
 }

@@ -56,19 +56,21 @@ impl Settling {
             }
         };
         let quiet = now.saturating_duration_since(since);
-        if quiet >= self.settle && !busy {
+        // A writer that holds the file and does nothing to it is not waited for longer: what it holds
+        // is applied, or refused and told.
+        if quiet >= self.settle && !busy || quiet >= self.max_wait {
             return Decision::Settled;
         }
         let began = *self.began.get_or_insert(now);
         let overdue = now.saturating_duration_since(began) >= self.max_wait;
-        if overdue && (!busy || quiet >= self.max_wait) && parses() {
+        if overdue && !busy && parses() {
             return Decision::Settled;
         }
-        let left = self.settle.saturating_sub(quiet);
-        Decision::Wait(left.clamp(
-            Duration::from_millis(5),
-            self.settle.max(Duration::from_millis(5)),
-        ))
+        let left = match self.settle.saturating_sub(quiet) {
+            Duration::ZERO => self.settle,
+            left => left,
+        };
+        Decision::Wait(left.max(Duration::from_millis(5)))
     }
 }
 

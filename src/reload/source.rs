@@ -3,10 +3,17 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::config::{self, Config, Problem, Report, Source};
+
+/// A file system that takes longer does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Far beyond what anybody writes, and far below what memory holds.
+const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A file, or a text that never changes.
 #[derive(Debug, Clone)]
@@ -35,17 +42,13 @@ impl ConfigSource {
     }
 
     pub async fn read(&self) -> Reading {
-        match self {
-            Self::Text { text, .. } => Reading {
-                text: Ok(text.clone()),
-            },
-            Self::File(path) => {
-                let path = path.clone();
-                // A network file system may hang, and must not take the control thread with it.
-                let read = tokio::task::spawn_blocking(move || read(&path));
-                Reading {
-                    text: read.await.unwrap_or_else(|error| Err(error.to_string())),
-                }
+        let source = self.clone();
+        // A network file system may hang, and must not take the control thread with it.
+        let reading = tokio::task::spawn_blocking(move || source.read_now());
+        match timeout(PATIENCE, reading).await {
+            Ok(reading) => reading.unwrap_or_else(|error| Reading::unreadable(error.to_string())),
+            Err(_) => {
+                Reading::unreadable("cannot be read: the file system does not answer".to_owned())
             }
         }
     }
@@ -63,37 +66,71 @@ impl ConfigSource {
     pub fn parse(&self, reading: &Reading) -> Result<Config, Vec<Problem>> {
         match &reading.text {
             Ok(text) => config::parse(text, &|name| std::env::var(name).ok()),
-            Err(error) => Err(vec![Problem::error("", error.clone())]),
+            Err(Unread::Missing) => Err(vec![Problem::error("", "there is no such file")]),
+            Err(Unread::Unreadable(why)) => Err(vec![Problem::error("", why.clone())]),
         }
     }
 
     /// The Problems with their places in the text.
     pub fn reports(&self, reading: &Reading, problems: &[Problem]) -> Vec<Report> {
-        let text = reading.text.as_deref().unwrap_or_default();
+        let text = reading.text.as_ref().map_or("", String::as_str);
         Source::new(self.name(), text).reports(problems)
     }
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    })?;
-    String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())
+fn read(path: &Path) -> Result<String, Unread> {
+    let meta = std::fs::metadata(path)?;
+    // Opening a pipe would wait for its writer.
+    if !meta.is_file() {
+        return Err(Unread::Unreadable("is not a regular file".to_owned()));
+    }
+    if meta.len() > LARGEST {
+        return Err(Unread::Unreadable(format!(
+            "is larger than {LARGEST} bytes"
+        )));
+    }
+    let bytes = std::fs::read(path)?;
+    String::from_utf8(bytes).map_err(|_| Unread::Unreadable("is not UTF-8 text".to_owned()))
+}
+
+/// Why there is no text.
+#[derive(Debug, Clone)]
+enum Unread {
+    /// As it is for a moment while many programs save.
+    Missing,
+    /// As no save leaves it.
+    Unreadable(String),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::Unreadable(format!("cannot be read: {error}")),
+        }
+    }
 }
 
 /// What the source held at one moment.
 #[derive(Debug, Clone)]
 pub struct Reading {
-    text: Result<String, String>,
+    text: Result<String, Unread>,
 }
 
 impl Reading {
-    /// None if there is nothing to apply: no file, or an empty one, as it is for a moment while
-    /// many programs save.
+    fn unreadable(why: String) -> Self {
+        let text = Err(Unread::Unreadable(why));
+        Self { text }
+    }
+
+    /// None if there is nothing yet to apply or to refuse: no file, or an empty one.
     pub fn hash(&self) -> Option<Hash> {
-        let text = self.text.as_ref().ok()?;
-        (!text.trim().is_empty()).then(|| Hash::of(text.as_bytes()))
+        match &self.text {
+            Ok(text) if text.trim().is_empty() => None,
+            Ok(text) => Some(Hash::of(text.as_bytes())),
+            Err(Unread::Missing) => None,
+            Err(Unread::Unreadable(why)) => Some(Hash::of(why.as_bytes())),
+        }
     }
 }
 
