@@ -8,6 +8,9 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::problem::{Place, Problem, Report};
 
+/// More at once help nobody, and each costs a look through the text.
+const MOST_REPORTS: usize = 50;
+
 /// The text of a file, with the name by which errors call it.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -31,12 +34,28 @@ impl Source {
         &self.text
     }
 
-    /// Looks the place of each Problem up, in the order of the text.
+    /// Looks the places of the Problems up, errors first among those that are shown, in the order of
+    /// the text.
     pub fn reports(&self, problems: &[Problem]) -> Vec<Report> {
         let (table, _) = DeTable::parse_recoverable(&self.text);
-        let report = |problem| self.report(problem, table.get_ref());
-        let mut reports: Vec<Report> = problems.iter().map(report).collect();
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            problems.iter().partition(|problem| problem.is_error());
+        let shown = errors.into_iter().chain(warnings).take(MOST_REPORTS);
+        let mut reports: Vec<Report> = shown
+            .map(|problem| self.report(problem, table.get_ref()))
+            .collect();
         reports.sort_by_key(|report| (report.line, report.column));
+        if let (Some(last), more @ 1..) = (
+            reports.last_mut(),
+            problems.len().saturating_sub(MOST_REPORTS),
+        ) {
+            let more = format!("and {more} more like this are not shown");
+            last.help = Some(
+                last.help
+                    .take()
+                    .map_or(more.clone(), |help| format!("{help}; {more}")),
+            );
+        }
         reports
     }
 

@@ -59,6 +59,9 @@ impl fmt::Display for HostPattern {
     }
 }
 
+/// The tree of patterns is walked by recursion.
+const MOST_SEGMENTS: usize = 64;
+
 /// `/users/{id}`; `/api/*` is `/api`, `/api/` and all below, never `/apix`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathPattern {
@@ -104,6 +107,9 @@ impl PathPattern {
         let segments = segments
             .collect::<Result<Vec<_>, _>>()
             .map_err(|why| wrong(&why))?;
+        if segments.len() > MOST_SEGMENTS {
+            return Err(wrong(&format!("has more than {MOST_SEGMENTS} segments")));
+        }
         let names: Vec<&str> = segments.iter().filter_map(Segment::part).collect();
         if let Some(twice) = names
             .iter()
