@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::net::TcpListener;
@@ -134,8 +134,8 @@ impl App {
         } = checked;
         let Compiled { snapshot, warnings } = compiled;
 
+        // The sink is dropped first, which the logs wait for, should anything below fail.
         let (logs, access) = Logs::start(&config.log, metrics.log_lines_dropped.clone())?;
-        let logs = Arc::new(Mutex::new(logs));
         let live = Arc::new(Live::new(snapshot));
         let listeners = Listeners::new(Workers::start(workers, &live, &metrics, &access)?);
         let name = source.name();
@@ -220,7 +220,7 @@ impl App {
         tokio::select! {
             () = stopping => {
                 tracing::info!("stopped");
-                drop(logs);
+                logs.lock().unwrap_or_else(PoisonError::into_inner).finish();
                 Ok(ExitCode::SUCCESS)
             }
             _ = terminate.recv() => hurry(),

@@ -1,5 +1,6 @@
 //! `pointsman run`: serve.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -87,11 +88,10 @@ fn source(arguments: &Arguments) -> Result<ConfigSource, String> {
     })
 }
 
-/// For people; machines read the log.
+/// For people; machines read the log. Nobody may be there to read it.
 fn tell(started: &Started) {
-    let mut curl = None;
-    eprintln!(
-        "Pointsman {} serves {}",
+    let mut text = format!(
+        "Pointsman {} serves {}\n",
         env!("CARGO_PKG_VERSION"),
         started.config
     );
@@ -101,11 +101,11 @@ fn tell(started: &Started) {
         } else {
             format!(" ({name})")
         };
-        eprintln!("  listening on  http://{address}{label}");
-        curl.get_or_insert(*address);
+        text.push_str(&format!("  listening on  http://{address}{label}\n"));
     }
-    eprintln!("  admin side    http://{}/", started.admin);
-    if let Some(address) = curl {
-        eprintln!("  try           curl -i http://{address}/hello");
+    text.push_str(&format!("  admin side    http://{}/\n", started.admin));
+    if let Some((_, address)) = started.listeners.first() {
+        text.push_str(&format!("  try           curl -i http://{address}/hello\n"));
     }
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -123,7 +123,11 @@ impl Thread {
         let (sockets, accepted) = unbounded_channel();
         let handle = thread::Builder::new()
             .name(format!("pointsman-{number}"))
-            .spawn(move || runtime.block_on(run(accepted, Arc::new(worker))))?;
+            .spawn(move || {
+                runtime.block_on(run(accepted, Arc::new(worker)));
+                // A look-up of a name that never ends must not hold the end of the process up.
+                runtime.shutdown_background();
+            })?;
         Ok(Self {
             sockets,
             load: Load::default(),

@@ -1,7 +1,9 @@
 //! Setting up the logs, and letting them finish.
 
 use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use prometheus::IntCounter;
 use tracing::level_filters::LevelFilter;
@@ -17,6 +19,9 @@ use crate::config::{Log, LogFormat, LogLevel};
 /// The target of access lines: they are written whatever the level.
 pub(super) const ACCESS: &str = "access";
 
+/// How long the last lines may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The logs of the process. Lines go to standard output through a bounded queue and a thread.
 #[derive(Debug)]
 pub struct Logs {
@@ -24,13 +29,13 @@ pub struct Logs {
     lost: ErrorCounter,
     counted: usize,
     dropped: IntCounter,
-    access: Option<JoinHandle<()>>,
-    _writer: WorkerGuard,
+    /// Taken when the logs are finished.
+    threads: Option<(JoinHandle<()>, WorkerGuard)>,
 }
 
 impl Logs {
     /// Takes over the process's logging, to be called once; the sink is for the workers.
-    pub fn start(config: &Log, dropped: IntCounter) -> io::Result<(Self, AccessSink)> {
+    pub fn start(config: &Log, dropped: IntCounter) -> io::Result<(Arc<Mutex<Self>>, AccessSink)> {
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(WAITING)
@@ -48,16 +53,15 @@ impl Logs {
         let access = thread::Builder::new()
             .name("pointsman-access".to_owned())
             .spawn(move || write_all(&written))?;
-        let access = Some(access);
+        let threads = Some((access, guard));
         let logs = Self {
             level,
             lost,
             counted: 0,
             dropped,
-            access,
-            _writer: guard,
+            threads,
         };
-        Ok((logs, sink))
+        Ok((Arc::new(Mutex::new(logs)), sink))
     }
 
     /// Applies live.
@@ -74,12 +78,30 @@ impl Logs {
     }
 }
 
-impl Drop for Logs {
-    /// The workers, which hold the senders, are gone by now: what they logged is written.
-    fn drop(&mut self) {
-        if let Some(access) = self.access.take() {
+impl Logs {
+    /// Writes what was logged so far, as far as somebody reads it: a pipe that nobody empties must
+    /// not keep the process from ending.
+    pub fn finish(&mut self) {
+        let Some((access, writer)) = self.threads.take() else {
+            return;
+        };
+        let (done, finished) = mpsc::channel();
+        let finish = move || {
+            // The workers, which hold the senders, are gone by now or will be soon.
             let _ = access.join();
+            drop(writer);
+            let _ = done.send(());
+        };
+        if thread::Builder::new().spawn(finish).is_ok() {
+            // Late or never is the same.
+            let _ = finished.recv_timeout(PATIENCE);
         }
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 
