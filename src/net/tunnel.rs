@@ -26,8 +26,10 @@ pub(crate) struct Terms {
 pub(crate) enum End {
     /// Both sides finished.
     Finished,
-    /// A connection broke.
-    Broken,
+    /// The client's connection broke.
+    ClientBroke,
+    /// The upstream's connection broke.
+    UpstreamBroke,
     Idle,
     Drained,
 }
@@ -61,9 +63,14 @@ where
     let mut up = Direction::new(client_read, upstream_write, &traffic.from_client);
     let mut down = Direction::new(upstream_read, client_write, &traffic.to_client);
     let end = {
-        let both = async { tokio::try_join!(up.carry(&clock), down.carry(&clock)) };
+        let both = async {
+            tokio::try_join!(
+                up.carry(&clock, End::ClientBroke, End::UpstreamBroke),
+                down.carry(&clock, End::UpstreamBroke, End::ClientBroke),
+            )
+        };
         tokio::select! {
-            carried = both => if carried.is_ok() { End::Finished } else { End::Broken },
+            carried = both => carried.err().unwrap_or(End::Finished),
             () = clock.runs_out() => End::Idle,
             () = drain => End::Drained,
         }
@@ -124,13 +131,18 @@ where
         }
     }
 
-    async fn carry(&mut self, clock: &Clock) -> io::Result<()> {
+    /// Fails with `from_broke` or `to_broke`, whichever it was.
+    async fn carry(&mut self, clock: &Clock, from_broke: End, to_broke: End) -> Result<(), End> {
         loop {
-            self.flush(clock).await?;
-            let read = self.from.read(&mut self.buffer).await?;
+            self.flush(clock).await.map_err(|_| to_broke)?;
+            let read = self
+                .from
+                .read(&mut self.buffer)
+                .await
+                .map_err(|_| from_broke)?;
             if read == 0 {
                 clock.one_side_finished();
-                return self.to.shutdown().await;
+                return self.to.shutdown().await.map_err(|_| to_broke);
             }
             self.frames.advance(&self.buffer[..read]);
             self.pending = 0..read;

@@ -106,7 +106,8 @@ impl Answer {
                 None
             }
         };
-        if bodiless {
+        // 204 and 304 have no body whatever the method.
+        if bodiless || matches!(status, 204 | 304) {
             record.ends(why);
         }
         response.map(|body| Body::new(Observed::new(body, record, why, until)))

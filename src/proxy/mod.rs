@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use tokio_util::task::TaskTracker;
@@ -126,15 +126,15 @@ async fn serve(
 ) -> Result<Answer, Why> {
     let peer = connection.peer.ip();
     let client_ip = client_ip(&head.headers, peer, &snapshot.trusted);
+    let target = Target::parse(&head);
     if snapshot.access_log {
-        let host = head
-            .headers
-            .get(http::header::HOST)
-            .and_then(|host| host.to_str().ok());
+        // What could not be read is shown as it came.
+        let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = target.as_ref().ok().map(Target::authority).or_else(sent);
         let host = host.unwrap_or_default();
         record.log(AccessLine::new(&head, host, client_ip, snapshot.generation));
     }
-    let target = Target::parse(&head)?;
+    let target = target?;
     let route = snapshot.route(&target, &head);
     record.routed(route.map(|route| &route.row));
     let route = route.ok_or(Why::NoRoute)?;

@@ -124,7 +124,8 @@ impl Tunnel {
         drop(carried);
         record.ends(match end {
             End::Finished | End::Idle => Why::Ok,
-            End::Broken => Why::ClientGone,
+            End::ClientBroke => Why::ClientGone,
+            End::UpstreamBroke => Why::UpstreamReset,
             End::Drained => Why::Draining,
         });
     }

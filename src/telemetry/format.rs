@@ -71,7 +71,11 @@ impl Fields {
         let time = timestamp.get(11..19).unwrap_or(&timestamp);
         write!(writer, "{time} {level:>5} {}", printable(&self.message))?;
         for (name, value) in &self.others {
-            write!(writer, " {name}={}", printable(value.trim_matches('"')))?;
+            // Quotes only where a value could be taken for several.
+            let bare = value.trim_matches('"');
+            let plain = !bare.is_empty() && !bare.contains([' ', '=', '"', '\\']);
+            let shown = if plain { bare } else { value };
+            write!(writer, " {name}={}", printable(shown))?;
         }
         writer.write_char('\n')
     }
