@@ -18,6 +18,7 @@ mod forwarding;
 mod framing;
 mod harness;
 mod headers;
+mod hostile_surroundings;
 mod house;
 mod in_step;
 mod interim;
