@@ -147,3 +147,23 @@ fn a_fixed_answer_that_has_no_body_is_not_a_client_that_left() {
         1.0,
     );
 }
+
+#[test]
+fn an_upstream_that_is_the_proxy_itself_is_refused() {
+    for (listen, server) in [
+        ("127.0.0.1:18080", "http://127.0.0.1:18080"),
+        ("0.0.0.0:18080", "http://localhost:18080/x"),
+        ("[::1]:80", "http://[::1]"),
+    ] {
+        let inline = format!("listen = \"{listen}\"\nroute = [{{ upstream = \"{server}\" }}]\n");
+        let named = format!(
+            "listen = \"{listen}\"\nroute = [{{ upstream = \"a\" }}]\n\
+             [upstream.a]\nserver = [\"{server}\"]\n"
+        );
+        for text in [inline, named] {
+            let said = Written::new(text).check();
+            assert_eq!(said.code, Some(1), "{server}");
+            assert!(said.err.contains("is this proxy itself"), "{}", said.err);
+        }
+    }
+}

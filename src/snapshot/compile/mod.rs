@@ -44,7 +44,7 @@ pub(crate) fn compile(
     let mut problems = Vec::new();
     process::check(config, &mut problems);
     let listeners = listener::compile(config, previous, surroundings, &mut problems);
-    let mut upstreams = upstream::Upstreams::new(previous, surroundings);
+    let mut upstreams = upstream::Upstreams::new(config, previous, surroundings);
     upstreams.named(config, &mut problems);
     let routes = route::compile(
         config,

@@ -1,6 +1,7 @@
 //! Upstreams, named in their own tables or by a URL in a route.
 
 use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::super::{SharedUpstream, Snapshot};
@@ -14,15 +15,24 @@ pub(super) struct Upstreams<'a> {
     surroundings: Surroundings<'a>,
     built: HashMap<String, SharedUpstream>,
     used: HashSet<String>,
+    /// Where this process listens itself.
+    own: Vec<SocketAddr>,
 }
 
 impl<'a> Upstreams<'a> {
-    pub(super) fn new(previous: Option<&'a Snapshot>, surroundings: Surroundings<'a>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        previous: Option<&'a Snapshot>,
+        surroundings: Surroundings<'a>,
+    ) -> Self {
+        let short = config.listen.iter().map(|address| address.0);
+        let long = config.listener.iter().map(|listener| listener.address.0);
         Self {
             previous,
             surroundings,
             built: HashMap::new(),
             used: HashSet::new(),
+            own: short.chain(long).collect(),
         }
     }
 
@@ -42,7 +52,37 @@ impl<'a> Upstreams<'a> {
                         .help("write `server = \"http://127.0.0.1:3000\"`"),
                 );
             }
+            for url in upstream.server.iter() {
+                if let Err(message) = self.check(url) {
+                    problems.push(Problem::error(place.key("server"), message));
+                }
+            }
             self.build(name, upstream);
+        }
+    }
+
+    /// A request that comes back to us would come back again, until descriptors run out.
+    fn check(&self, url: &Url) -> Result<(), String> {
+        let Some(authority) = url.authority() else {
+            return Ok(());
+        };
+        let host = authority.host().trim_matches(['[', ']']);
+        let ip = match host.parse::<IpAddr>() {
+            Ok(ip) => ip,
+            Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),
+            Err(_) => return Ok(()),
+        };
+        let port = authority.port_u16().unwrap_or(80);
+        let reaches = |own: &SocketAddr| {
+            let local = own.ip().is_unspecified() && ip.is_loopback();
+            own.port() == port && (own.ip() == ip || local)
+        };
+        match self.own.iter().find(|own| reaches(own)) {
+            Some(own) => Err(format!(
+                "`{}` is this proxy itself, which listens on {own}",
+                url.as_str()
+            )),
+            None => Ok(()),
         }
     }
 
@@ -57,6 +97,7 @@ impl<'a> Upstreams<'a> {
             return found.ok_or_else(|| self.unknown(text));
         }
         let url: Url = text.parse().map_err(|error| (error, None))?;
+        self.check(&url).map_err(|error| (error, None))?;
         if let Some(shared) = self.built.get(text) {
             return Ok(Arc::clone(&shared.upstream));
         }
