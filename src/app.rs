@@ -88,6 +88,7 @@ impl Checked {
         let config = source.parse(&reading).map_err(refused)?;
         let workers = worker_count(&config);
         let metrics = Arc::new(Metrics::new(workers, &config.metrics.buckets)?);
+        metrics.watch(runtime::Handle::current());
         let mut demo = Demo::default();
         let address = if config.uses_demo() {
             demo.address()?

@@ -12,14 +12,17 @@ mod reload;
 mod route;
 mod rows;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 pub(crate) use connection::{ConnectionRow, OpenConnection};
 pub(crate) use reload::{ReloadMetrics, ReloadResult};
 pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
+
+use tokio::runtime::Handle;
 
 use histogram::Bounds;
 use rows::Rows;
@@ -37,6 +40,7 @@ pub struct Metrics {
     routes: Rows<RouteRow>,
     upstreams: Rows<ConnectionRow>,
     listeners: Rows<ConnectionRow>,
+    runtimes: Mutex<Vec<Handle>>,
     pub unmatched: Arc<RouteRow>,
     pub reload: ReloadMetrics,
     pub log_lines_dropped: IntCounter,
@@ -62,6 +66,7 @@ impl Metrics {
             routes: Rows::new(Some(Arc::clone(&unmatched))),
             upstreams: Rows::new(None),
             listeners: Rows::new(None),
+            runtimes: Mutex::default(),
             unmatched,
             reload,
             log_lines_dropped,
@@ -99,9 +104,27 @@ impl Metrics {
         self.listeners.publish(listeners);
     }
 
+    /// Counts the tasks of this runtime, too.
+    pub fn watch(&self, runtime: Handle) {
+        let mut runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        runtimes.push(runtime);
+    }
+
+    fn tasks(&self) -> MetricFamily {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = runtimes
+            .iter()
+            .map(|runtime| runtime.metrics().num_alive_tasks());
+        let tasks = i64::try_from(tasks.sum::<usize>()).unwrap_or(i64::MAX);
+        let help = "Tasks alive on all threads: connections, tunnels, and what serves them.";
+        let metrics = vec![expose::gauge(&[], tasks)];
+        expose::family("pointsman_tasks", help, MetricType::GAUGE, metrics)
+    }
+
     /// The exposition text. Large with many routes: not for a thread that serves.
     pub fn render(&self) -> String {
         let mut families = self.registry.gather();
+        families.push(self.tasks());
         families.extend(route::families(&self.routes));
         families.extend(connection::families(
             &self.listeners,

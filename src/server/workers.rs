@@ -120,6 +120,8 @@ impl Thread {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let metrics = &worker.recorder.metrics;
+        metrics.watch(runtime.handle().clone());
         let (sockets, accepted) = unbounded_channel();
         let handle = thread::Builder::new()
             .name(format!("pointsman-{number}"))

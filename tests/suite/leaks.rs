@@ -37,7 +37,7 @@ fn config(odd: bool, url: &str) -> String {
 }
 
 #[test]
-fn a_thousand_reloads_leave_memory_files_threads_and_snapshots_as_they_were() {
+fn a_thousand_reloads_leave_memory_files_threads_tasks_and_snapshots_as_they_were() {
     let backend = Backend::new("one");
     let texts = [false, true].map(|odd| config(odd, &backend.url()));
     let directory = TempDir::new().unwrap();
@@ -68,10 +68,10 @@ fn a_thousand_reloads_leave_memory_files_threads_and_snapshots_as_they_were() {
             proxy.metrics();
         }
         if number == WARM {
-            early = Some(at_rest(&proxy));
+            early = Some((at_rest(&proxy), tasks(&proxy)));
         }
     }
-    let (early, late) = (early.unwrap(), at_rest(&proxy));
+    let ((early, tasks_early), late) = (early.unwrap(), at_rest(&proxy));
     socket.echo();
     stream.flows();
     println!("after {WARM} reloads {early:?}, after {RELOADS} {late:?}");
@@ -79,12 +79,18 @@ fn a_thousand_reloads_leave_memory_files_threads_and_snapshots_as_they_were() {
         let now = Usage::of(proxy.id());
         now.files <= early.files && now.threads <= early.threads
     });
+    eventually("no more tasks than before", || tasks(&proxy) <= tasks_early);
     let grown = late.memory.saturating_sub(early.memory);
     assert!(
         grown <= GROWTH,
         "{grown} KiB more than {} KiB",
         early.memory
     );
+}
+
+/// Of all runtimes, this scrape included.
+fn tasks(proxy: &Proxy) -> f64 {
+    proxy.metrics().sum("pointsman_tasks", &[])
 }
 
 /// The C library gives threads heaps of their own, so that memory would tell how many threads once
