@@ -4,6 +4,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::Refusal;
+use crate::message::hop::tokens;
 
 /// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,15 +110,8 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
 
 /// HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 only if asked to.
 pub fn reuse(version: Version, headers: &HeaderMap) -> Reuse {
-    let says = |word: &str| {
-        let lines = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|line| line.to_str().ok());
-        lines
-            .flat_map(|line| line.split(','))
-            .any(|token| token.trim().eq_ignore_ascii_case(word))
-    };
+    let says =
+        |word: &str| tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(word));
     let keep = match version {
         Version::HTTP_11 => !says("close"),
         _ => says("keep-alive") && !says("close"),

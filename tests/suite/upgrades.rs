@@ -169,3 +169,24 @@ fn a_switch_that_was_not_asked_for_is_no_answer() {
         proxy.counts("pointsman_tunnels", &[], 0.0);
     }
 }
+
+#[test]
+fn an_upstream_that_resets_a_tunnel_is_told_as_its_fault() {
+    let origin = Origin::new(|_| {
+        Reply::Take(Box::new(|mut stream| {
+            let agreed = "HTTP/1.1 101 Yes\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+            stream.write_all(agreed.as_bytes()).unwrap();
+            // Not before the tunnel carries.
+            stream.read_exact(&mut [0]).unwrap();
+            let socket = socket2::Socket::from(stream);
+            socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        }))
+    });
+    let proxy = Proxy::to(&origin.url());
+    let mut client = Client::connect(proxy.address());
+    client.send(ASK);
+    assert_eq!(client.try_head().unwrap().status, 101);
+    client.send("x");
+    let reset = [("route", "all"), ("why", "upstream_reset")];
+    proxy.counts("pointsman_errors_total", &reset, 1.0);
+}
