@@ -60,6 +60,8 @@ pub(super) struct Attempt<'u, 'a, I> {
     pub(super) upstream: &'u Upstream,
     pub(super) worker: usize,
     pub(super) head: &'a mut Parts,
+    /// The `Host` is to be that of the server that is picked, also when another one is.
+    pub(super) own_host: bool,
     pub(super) interim: I,
 }
 
@@ -118,7 +120,7 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
                 &joined
             }
         };
-        if !self.head.headers.contains_key(HOST)
+        if self.own_host
             && let Ok(host) = HeaderValue::from_str(server.authority.as_str())
         {
             self.head.headers.insert(HOST, host);

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::body::Body;
 use axum::response::Response;
 use crossbeam_utils::CachePadded;
+use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
@@ -77,10 +78,12 @@ impl Upstream {
         body: Body,
         interim: impl FnMut(StatusCode, &HeaderMap),
     ) -> Result<Response, ExchangeError> {
+        let own_host = !head.headers.contains_key(HOST);
         Attempt {
             upstream: self,
             worker,
             head,
+            own_host,
             interim,
         }
         .send(body)

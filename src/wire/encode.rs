@@ -1,7 +1,7 @@
 //! The bytes of a head, written into a buffer that is used again.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode};
 
 /// A request line and its fields, to the empty line.
 pub fn request(method: &Method, target: &str, headers: &HeaderMap, out: &mut BytesMut) {
@@ -46,9 +46,4 @@ fn size(headers: &HeaderMap) -> usize {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum()
-}
-
-/// May an answer to this version be sent in chunks?
-pub fn chunks(version: Version) -> bool {
-    version == Version::HTTP_11
 }

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -184,4 +185,30 @@ fn an_upstream_that_resets_is_told_from_one_that_refuses() {
     });
     let proxy = Proxy::start(&route("resetting", &origin.url()));
     assert_failed(&proxy, "resetting", 502, "upstream_reset");
+}
+
+#[test]
+fn a_request_sent_again_carries_the_host_of_the_server_that_gets_it() {
+    let asked = AtomicUsize::new(0);
+    let fickle = Origin::new(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => Reply::text("once"),
+        _ => Reply::RawClose(Vec::new()),
+    });
+    let steady = Origin::named("steady");
+    let proxy = Proxy::start(&format!(
+        "server.workers = 1\nroute = [{{ upstream = \"two\", upstream_host = \"upstream\" }}]\n\
+         [upstream.two]\nserver = [\"{}\", \"{}\"]\n",
+        fickle.url(),
+        steady.url()
+    ));
+    // Both are asked in turn; the third request meets the connection that the first one left.
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/").status, 200);
+    }
+    assert_eq!(
+        fickle.received().len(),
+        2,
+        "it was asked once more, and closed"
+    );
+    assert_eq!(steady.last().header("host"), steady.address.to_string());
 }
