@@ -244,3 +244,15 @@ fn a_log_that_nobody_reads_loses_lines_and_holds_no_request_up() {
         drop(proxy);
     });
 }
+
+#[test]
+fn a_value_in_a_text_log_cannot_be_taken_for_several() {
+    let directory = TempDir::new().unwrap();
+    file(&directory, "log.format = \"text\"\n");
+    let mut proxy = Told::start(directory.path(), &["run", "--config", "pointsman.toml"]);
+    let mut client = Client::connect(proxy.address());
+    assert_eq!(client.get("a status=200 why=ok", "/forged").status, 400);
+    let mut lines = proxy.output().lines().map(Result::unwrap);
+    let line = lines.find(|line| line.contains("/forged")).unwrap();
+    assert!(line.contains("host=\"a status=200 why=ok\""), "{line}");
+}

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, Origin, Proxy, Reply, free_port};
+use crate::harness::{Client, Origin, Proxy, Reply, eventually, free_port};
 
 const REQUESTS: &str = "pointsman_requests_total";
 const IN_FLIGHT: &str = "pointsman_requests_in_flight";
@@ -340,4 +340,15 @@ fn routes_and_upstreams_of_look_alike_names_are_counted_apart() {
         let connects = metrics.get("pointsman_upstream_connects_total", &labels);
         assert!(connects >= Some(1.0), "{upstream}: {connects:?}");
     }
+}
+
+#[test]
+fn the_tasks_alive_rise_and_fall_with_the_connections() {
+    let proxy = Proxy::start("[[route]]\nrespond = {}\n");
+    let tasks = || proxy.metrics().sum("pointsman_tasks", &[]);
+    let before = tasks();
+    let clients: Vec<Client> = (0..20).map(|_| Client::connect(proxy.address())).collect();
+    eventually("a task for each connection", || tasks() >= before + 20.0);
+    drop(clients);
+    eventually("and none when they are gone", || tasks() <= before);
 }
