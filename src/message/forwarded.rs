@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{FORWARDED, HOST, VIA};
+use http::header::{Entry, FORWARDED, HOST, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
@@ -11,6 +11,8 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+static VIA_US: HeaderValue = HeaderValue::from_static("1.1 pointsman");
 
 /// Said by a client, these are believed from trusted peers only.
 const CLAIMS: [HeaderName; 6] = [
@@ -83,8 +85,8 @@ pub struct Sender<'a> {
     /// The peer's address as text, made once a connection.
     pub peer_text: &'a HeaderValue,
     pub trusted: bool,
-    /// `Host` as the client sent it.
-    pub authority: &'a str,
+    /// `Host` as the client sent it; empty if an HTTP/1.0 client sent none.
+    pub authority: &'a HeaderValue,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
 }
@@ -96,20 +98,16 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
         remove_claims(headers);
     }
     append(headers, X_FORWARDED_FOR, sender.peer_text);
-    if !headers.contains_key(X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    }
-    if !headers.contains_key(X_FORWARDED_HOST)
-        && let Ok(host) = HeaderValue::from_str(sender.authority)
-    {
-        headers.insert(X_FORWARDED_HOST, host);
-    }
+    let plain = || HeaderValue::from_static("http");
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(plain);
+    let host = || sender.authority.clone();
+    headers.entry(X_FORWARDED_HOST).or_insert_with(host);
     if sender.forwarded
         && let Ok(element) = HeaderValue::try_from(element(sender))
     {
         append(headers, FORWARDED, &element);
     }
-    append(headers, VIA, &HeaderValue::from_static("1.1 pointsman"));
+    append(headers, VIA, &VIA_US);
 }
 
 fn remove_claims(headers: &mut HeaderMap) {
@@ -126,26 +124,33 @@ fn remove_claims(headers: &mut HeaderMap) {
 /// Also in a spelling that some applications fold into the same variable.
 fn is_claim(name: &HeaderName) -> bool {
     CLAIMS.contains(name)
-        || name.as_str().contains(['_', '.']) && {
-            let folded = name.as_str().replace(['_', '.'], "-");
-            CLAIMS.iter().any(|claim| claim.as_str() == folded)
-        }
+        || name
+            .as_str()
+            .bytes()
+            .any(|byte| matches!(byte, b'_' | b'.'))
+            && {
+                let folded = name.as_str().replace(['_', '.'], "-");
+                CLAIMS.iter().any(|claim| claim.as_str() == folded)
+            }
 }
 
 /// Joins all lines of a list field with one value more into one line.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
-    if !headers.contains_key(&name) {
-        headers.insert(name, value.clone());
-        return;
-    }
-    let mut line = Vec::new();
-    for before in headers.get_all(&name) {
-        line.extend_from_slice(before.as_bytes());
-        line.extend_from_slice(b", ");
-    }
-    line.extend_from_slice(value.as_bytes());
-    if let Ok(line) = HeaderValue::from_bytes(&line) {
-        headers.insert(name, line);
+    match headers.entry(name) {
+        Entry::Vacant(place) => {
+            place.insert(value.clone());
+        }
+        Entry::Occupied(mut lines) => {
+            let mut line = Vec::new();
+            for before in lines.iter() {
+                line.extend_from_slice(before.as_bytes());
+                line.extend_from_slice(b", ");
+            }
+            line.extend_from_slice(value.as_bytes());
+            if let Ok(line) = HeaderValue::from_bytes(&line) {
+                lines.insert(line);
+            }
+        }
     }
 }
 
@@ -156,8 +161,10 @@ fn element(sender: &Sender<'_>) -> String {
         IpAddr::V6(address) => format!("\"[{address}]\""),
     };
     let mut element = format!("for={node};proto=http");
-    if !sender.authority.is_empty() {
-        element.push_str(&format!(";host=\"{}\"", sender.authority));
+    if let Ok(host) = sender.authority.to_str()
+        && !host.is_empty()
+    {
+        element.push_str(&format!(";host=\"{host}\""));
     }
     element
 }
@@ -175,14 +182,11 @@ pub enum HostPolicy {
 impl HostPolicy {
     /// Sets `Host`; with [`HostPolicy::Upstream`] it is taken away, and the sending side fills in
     /// the server that was picked.
-    pub fn apply(&self, headers: &mut HeaderMap, authority: &str) {
+    pub fn apply(&self, headers: &mut HeaderMap, authority: &HeaderValue) {
         match self {
             Self::Preserve => {
-                if let Ok(host) = HeaderValue::from_str(authority)
-                    && !authority.is_empty()
-                    && headers.get(HOST) != Some(&host)
-                {
-                    headers.insert(HOST, host);
+                if !authority.is_empty() {
+                    headers.insert(HOST, authority.clone());
                 }
             }
             Self::Upstream => {
@@ -246,7 +250,7 @@ mod tests {
         headers.insert("access_key", HeaderValue::from_static("k"));
         let peer = "192.0.2.1".parse().unwrap();
         let peer_text = &HeaderValue::from_static("192.0.2.1");
-        let authority = "a.example:81";
+        let authority = &HeaderValue::from_static("a.example:81");
         let sender = Sender {
             peer,
             peer_text,
@@ -283,7 +287,7 @@ mod tests {
             peer,
             peer_text,
             trusted: true,
-            authority: "a",
+            authority: &HeaderValue::from_static("a"),
             forwarded: false,
         };
         set(&mut headers, &sender);

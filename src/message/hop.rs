@@ -10,8 +10,9 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Always taken away. `Trailer` stays: it tells the next hop which trailers to expect.
-const ALWAYS: [HeaderName; 7] = [
+/// Taken away; the last two from requests only. `Trailer` stays: it tells the next hop which trailers
+/// to expect.
+const HOP: [HeaderName; 9] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_CONNECTION,
@@ -19,6 +20,8 @@ const ALWAYS: [HeaderName; 7] = [
     UPGRADE,
     HTTP2_SETTINGS,
     PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
 ];
 
 /// No sender may nominate these away: they frame the message or say whom it is for.
@@ -27,17 +30,12 @@ const NEVER: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER
 /// Strips a request. Ours are added afterwards, so that a nominated `X-Forwarded-For` is gone and
 /// ours is not.
 pub fn strip_request(headers: &mut HeaderMap) {
-    // Most requests carry none of these, and one look costs less than ten removals.
-    if !headers
-        .keys()
-        .any(|name| is_hop(name) || *name == PROXY_AUTHORIZATION || *name == TE)
-    {
+    let found = found(headers);
+    if found == 0 {
         return;
     }
-    let trailers = wants_trailers(headers);
-    strip(headers);
-    headers.remove(PROXY_AUTHORIZATION);
-    headers.remove(TE);
+    let trailers = found & bit(&TE) != 0 && wants_trailers(headers);
+    strip(headers, found);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -45,29 +43,41 @@ pub fn strip_request(headers: &mut HeaderMap) {
 
 /// Strips an answer.
 pub fn strip_response(headers: &mut HeaderMap) {
-    if headers.keys().any(is_hop) {
-        strip(headers);
+    let found = found(headers) & !(bit(&PROXY_AUTHORIZATION) | bit(&TE));
+    if found != 0 {
+        strip(headers, found);
     }
 }
 
-fn is_hop(name: &HeaderName) -> bool {
-    ALWAYS.contains(name)
+/// Which of [`HOP`] are there. Most messages carry none or one, and one look at the names costs less
+/// than a removal of each.
+fn found(headers: &HeaderMap) -> u32 {
+    headers.keys().map(bit).fold(0, |found, bit| found | bit)
 }
 
-fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+fn bit(name: &HeaderName) -> u32 {
+    let place = HOP.iter().position(|hop| hop == name);
+    place.map_or(0, |place| 1 << place)
+}
+
+fn strip(headers: &mut HeaderMap, found: u32) {
+    if found & bit(&CONNECTION) != 0 {
         for name in nominated(headers) {
             headers.remove(name);
         }
     }
-    for name in ALWAYS {
-        headers.remove(name);
+    for (place, name) in HOP.iter().enumerate() {
+        if found & 1 << place != 0 {
+            headers.remove(name);
+        }
     }
 }
 
-/// The fields named on *all* `Connection` lines.
+/// The fields named on *all* `Connection` lines. `close` and `keep-alive`, which are all that most
+/// say, are no fields that would still be there.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     tokens(headers, &CONNECTION)
+        .filter(|token| !["keep-alive", "close"].contains(token))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| !NEVER.contains(name))
         .collect()

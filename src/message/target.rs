@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 
 use crate::why::Why;
 
@@ -42,6 +42,16 @@ impl<'a> Target<'a> {
     /// Host and port as the client sent them.
     pub fn authority(&self) -> &'a str {
         self.authority
+    }
+
+    /// The same as a field of its own; as a rule it is the `Host` of `head`, and not copied.
+    pub fn authority_value(&self, head: &Parts) -> HeaderValue {
+        let host = head.headers.get(HOST);
+        let host = host.filter(|host| host.as_bytes() == self.authority.as_bytes());
+        let made = || HeaderValue::from_str(self.authority);
+        host.cloned()
+            .map_or_else(made, Ok)
+            .unwrap_or(HeaderValue::from_static(""))
     }
 
     /// See [`canonical_path`].

@@ -1,10 +1,12 @@
 //! Bytes on the way, whatever they mean: tunnels, connections that must come to an end, and pages of
 //! our own.
 
+pub(crate) mod alarm;
 pub(crate) mod drain;
 mod pages;
 pub(crate) mod tunnel;
 mod websocket;
 
+pub(crate) use alarm::Alarm;
 pub(crate) use drain::Drain;
 pub(crate) use pages::serve_pages;

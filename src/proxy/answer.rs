@@ -1,9 +1,9 @@
 //! An answer on its way back to the client.
 
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 
 use super::body::{Observed, Until};
 use super::upgrade::Tunnel;
@@ -12,10 +12,11 @@ use crate::message::template::Variables;
 use crate::route::{Redirect, Respond};
 use crate::telemetry::{Outcome, Record};
 use crate::why::Why;
+use crate::wire::client::AnswerBody;
 
 /// A response, and what is to be observed of it until its last byte.
 pub(super) struct Answer {
-    response: Response,
+    response: Response<AnswerBody>,
     /// How the request ended if the client takes the whole answer.
     why: Why,
     kind: Kind,
@@ -31,7 +32,7 @@ impl Answer {
     pub(super) fn rejection(rejection: Rejection) -> Self {
         let response = rejection.into_response();
         Self {
-            response,
+            response: response.map(AnswerBody::from),
             why: rejection.why(),
             kind: Kind::Plain,
         }
@@ -42,11 +43,11 @@ impl Answer {
         let to = HeaderValue::try_from(to).map_err(|_| Why::BadRequest)?;
         let mut response = redirect.status.into_response();
         response.headers_mut().insert(LOCATION, to);
-        Ok(Self::plain(response))
+        Ok(Self::plain(response.map(AnswerBody::from)))
     }
 
     pub(super) fn respond(respond: &Respond) -> Self {
-        let mut response = Response::new(Body::from(respond.body.clone()));
+        let mut response = Response::new(respond.body.clone().into());
         *response.status_mut() = respond.status;
         response
             .headers_mut()
@@ -54,7 +55,7 @@ impl Answer {
         Self::plain(response)
     }
 
-    pub(super) fn plain(response: Response) -> Self {
+    pub(super) fn plain(response: Response<AnswerBody>) -> Self {
         Self {
             response,
             why: Why::Ok,
@@ -62,7 +63,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn event_stream(response: Response, until: Until) -> Self {
+    pub(super) fn event_stream(response: Response<AnswerBody>, until: Until) -> Self {
         Self {
             response,
             why: Why::Ok,
@@ -70,7 +71,7 @@ impl Answer {
         }
     }
 
-    pub(super) fn tunnel(response: Response, tunnel: Tunnel) -> Self {
+    pub(super) fn tunnel(response: Response<AnswerBody>, tunnel: Tunnel) -> Self {
         Self {
             response,
             why: Why::Ok,
@@ -84,7 +85,7 @@ impl Answer {
 
     /// Hands the Record to whatever lasts until the end: the body, or the tunnel. `bodiless` says
     /// that the client waits for no body, as after HEAD.
-    pub(super) fn into_response(self, mut record: Record, bodiless: bool) -> Response {
+    pub(super) fn into_response(self, mut record: Record, bodiless: bool) -> Response<Body> {
         let Self {
             response,
             why,
@@ -95,7 +96,7 @@ impl Answer {
             Kind::Tunnel(tunnel) => {
                 record.answered(status, Outcome::Tunnel);
                 tunnel.start(record);
-                return response;
+                return response.map(|_| Body::empty());
             }
             Kind::EventStream(until) => {
                 record.answered(status, Outcome::EventStream);

@@ -11,6 +11,7 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use crate::telemetry::Record;
 use crate::why::Why;
+use crate::wire::client::AnswerBody;
 
 /// Resolves when a stream has to end.
 pub(super) type Until = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -18,14 +19,14 @@ pub(super) type Until = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// The body of an answer. It holds the Record, which so closes when the body has ended or was
 /// dropped, and nothing of the snapshot.
 pub(super) struct Observed {
-    body: Body,
+    body: AnswerBody,
     record: Option<Record>,
     why: Why,
     until: Option<Until>,
 }
 
 impl Observed {
-    pub(super) fn new(body: Body, record: Record, why: Why, until: Option<Until>) -> Self {
+    pub(super) fn new(body: AnswerBody, record: Record, why: Why, until: Option<Until>) -> Self {
         Self {
             body,
             record: Some(record),

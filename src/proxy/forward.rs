@@ -1,18 +1,17 @@
 //! Carrying a request to an upstream, and its answer back.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::Response;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use tokio::time::timeout;
 
 use super::Connection;
 use super::answer::Answer;
@@ -26,6 +25,7 @@ use crate::route::{Forward, Route};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Record;
 use crate::why::Why;
+use crate::wire::client::AnswerBody;
 
 /// One request on its way through.
 pub(super) struct Passage<'a> {
@@ -39,12 +39,13 @@ pub(super) struct Passage<'a> {
 pub(super) struct Prepared<'a> {
     path: Option<PathAndQuery>,
     rules: Rendered<'a>,
-    authority: String,
+    authority: HeaderValue,
 }
 
 pub(super) fn prepare<'a>(
     forward: &'a Forward,
     variables: &Variables<'_>,
+    head: &Parts,
 ) -> Result<Prepared<'a>, Why> {
     Ok(Prepared {
         path: forward.rewrite.apply(variables.target),
@@ -52,7 +53,7 @@ pub(super) fn prepare<'a>(
             .request_rules
             .render(variables)
             .ok_or(Why::BadRequest)?,
-        authority: variables.target.authority().to_owned(),
+        authority: variables.target.authority_value(head),
     })
 }
 
@@ -83,7 +84,9 @@ impl Passage<'_> {
             }
         };
         let exchange = upstream.exchange(worker, &mut head, body, relay);
-        let response = within(self.forward.response_timeout, progress.as_deref(), exchange).await;
+        let response = self
+            .within(self.forward.response_timeout, progress.as_deref(), exchange)
+            .await;
         let response = response.ok_or(Why::HeaderTimeout)?.map_err(|error| {
             tracing::debug!(
                 upstream = upstream.name(),
@@ -94,6 +97,35 @@ impl Passage<'_> {
         })?;
         record.exchange_answered();
         self.answer(response, ask)
+    }
+
+    /// Waits no longer than `limit` without progress: while the client still sends, the upstream need
+    /// not answer.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        progress: Option<&AtomicU64>,
+        exchange: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut exchange = std::pin::pin!(exchange);
+        let sent = || progress.map_or(0, |progress| progress.load(Ordering::Relaxed));
+        let mut before = sent();
+        let mut alarm = self.connection.alarm(limit);
+        let answer = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(answer) = exchange.as_mut().poll(cx) {
+                    return Poll::Ready(Some(answer));
+                }
+                ready!(alarm.poll(cx));
+                if std::mem::replace(&mut before, sent()) == sent() {
+                    return Poll::Ready(None);
+                }
+                alarm.set(limit);
+            }
+        })
+        .await;
+        self.connection.keep(alarm);
+        answer
     }
 
     /// Strip, then add: what belongs to the client's connection goes first, ours comes last.
@@ -128,7 +160,7 @@ impl Passage<'_> {
         head.extensions.clear();
     }
 
-    fn answer(&self, response: Response, ask: Option<Ask>) -> Result<Answer, Why> {
+    fn answer(&self, response: Response<AnswerBody>, ask: Option<Ask>) -> Result<Answer, Why> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return upgrade::accept(response, ask, self.route, self.connection);
         }
@@ -159,28 +191,6 @@ fn observe_body(
         Body::new(Counted::new(body, Arc::clone(&bytes))),
         Some(bytes),
     )
-}
-
-/// Waits no longer than `limit` without progress: while the client still sends, the upstream need
-/// not answer.
-async fn within<T>(
-    limit: Duration,
-    progress: Option<&AtomicU64>,
-    exchange: impl Future<Output = T>,
-) -> Option<T> {
-    let mut exchange = std::pin::pin!(exchange);
-    let sent = || progress.map_or(0, |progress| progress.load(Ordering::Relaxed));
-    let mut before = sent();
-    loop {
-        if let Ok(answer) = timeout(limit, exchange.as_mut()).await {
-            return Some(answer);
-        }
-        let now = sent();
-        if now == before {
-            return None;
-        }
-        before = now;
-    }
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

@@ -8,7 +8,8 @@ mod refuse;
 mod upgrade;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -23,7 +24,7 @@ pub(crate) use refuse::refuse;
 use crate::message::forwarded::client_ip;
 use crate::message::template::Variables;
 use crate::message::{Rejection, Target};
-use crate::net::Drain;
+use crate::net::{Alarm, Drain};
 use crate::route::{Action, Route};
 use crate::snapshot::{Live, Snapshot};
 use crate::telemetry::{AccessLine, Record, Recorder, request_id};
@@ -53,6 +54,8 @@ pub(crate) struct Connection {
     /// Of the listener that it came by.
     drain: Arc<Drain>,
     interim: Interim,
+    /// Of requests that are over, for those to come.
+    alarms: Mutex<Vec<Alarm>>,
 }
 
 impl Connection {
@@ -70,7 +73,27 @@ impl Connection {
             peer_text,
             drain,
             interim,
+            alarms: Mutex::default(),
         }
+    }
+
+    /// Rings after `limit`.
+    fn alarm(&self, limit: Duration) -> Alarm {
+        let spare = self
+            .alarms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let Some(mut alarm) = spare else {
+            return Alarm::new(limit);
+        };
+        alarm.set(limit);
+        alarm
+    }
+
+    fn keep(&self, alarm: Alarm) {
+        let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
+        alarms.push(alarm);
     }
 
     /// Does its listener go, or the process? Then each answer is the last on the connection.
@@ -161,7 +184,7 @@ async fn serve(
         Action::Redirect(redirect) => Answer::redirect(redirect, &variables)?,
         Action::Respond(respond) => Answer::respond(respond),
         Action::Forward(forward) => {
-            let prepared = forward::prepare(forward, &variables)?;
+            let prepared = forward::prepare(forward, &variables, &head)?;
             let passage = forward::Passage {
                 connection,
                 snapshot,

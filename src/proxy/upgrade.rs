@@ -3,10 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::response::Response;
-use http::HeaderValue;
 use http::header::UPGRADE;
 use http::request::Parts;
+use http::{HeaderValue, Response};
 use tokio_util::task::TaskTracker;
 
 use super::Connection;
@@ -19,7 +18,7 @@ use crate::route::Route;
 use crate::telemetry::Record;
 use crate::why::Why;
 use crate::wire::OnUpgrade;
-use crate::wire::client::Switched;
+use crate::wire::client::{AnswerBody, Switched};
 
 /// Without a byte for so long a tunnel is taken for dead. Applications that keep a connection open
 /// send pings far more often.
@@ -56,7 +55,7 @@ fn is_websocket(protocol: &HeaderValue) -> bool {
 
 /// A 101 that was asked for becomes a tunnel; any other is no answer to the request.
 pub(super) fn accept(
-    mut response: Response,
+    mut response: Response<AnswerBody>,
     ask: Option<Ask>,
     route: &Route,
     connection: &Connection,

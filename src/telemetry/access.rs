@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, Uri, Version};
+use http::{Method, Version};
 use jiff::Timestamp;
 use prometheus::IntCounter;
 
@@ -38,13 +38,14 @@ impl AccessSink {
     }
 }
 
-/// What one line tells. Filled with cheap copies on the worker; the log's thread makes text of it.
+/// What one line tells. Filled with copies on the worker, none of which keeps the buffer that was read
+/// into; the log's thread makes text of it.
 #[derive(Debug)]
 pub(crate) struct AccessLine {
     generation: u64,
     client_ip: IpAddr,
     method: Method,
-    uri: Uri,
+    path: String,
     version: Version,
     host: String,
     trace_id: Option<String>,
@@ -71,7 +72,7 @@ impl AccessLine {
             generation,
             client_ip,
             method: head.method.clone(),
-            uri: head.uri.clone(),
+            path: head.uri.path().to_owned(),
             version: head.version,
             host: host.to_owned(),
             trace_id: trace_id(&head.headers).map(str::to_owned),
@@ -106,7 +107,7 @@ impl AccessLine {
     fn write(&self) {
         let Some(end) = &self.end else { return };
         let millis = |duration: Duration| duration.as_micros() as f64 / 1000.0;
-        let path = self.uri.path();
+        let path = self.path.as_str();
         let trace_id = self.trace_id.as_deref().unwrap_or(&self.request_id);
         tracing::info!(
             target: super::logs::ACCESS,

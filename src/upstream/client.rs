@@ -4,10 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::response::Response;
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use thiserror::Error;
 
@@ -16,7 +15,7 @@ use super::pool::{Counted, Return};
 use super::{Server, Upstream};
 use crate::why::Why;
 use crate::wire::Limits;
-use crate::wire::client::{self, Cause, Connection, Failure};
+use crate::wire::client::{self, AnswerBody, Cause, Connection, Failure};
 
 /// Answers have larger heads than requests, and come from those whom the operator chose.
 const LIMITS: Limits = Limits {
@@ -68,7 +67,7 @@ pub(super) struct Attempt<'u, 'a, I> {
 impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
     /// A server that cannot be connected to has seen nothing of the request, so the next one is
     /// tried, each at most once.
-    pub(super) async fn send(mut self, body: Body) -> Result<Response, ExchangeError> {
+    pub(super) async fn send(mut self, body: Body) -> Result<Response<AnswerBody>, ExchangeError> {
         let (server, connection) = self.connection(true).await?;
         // Whether the origin saw a request whose connection broke cannot be known. One without a
         // body that changes nothing may be sent again.
@@ -105,7 +104,7 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         server: &Server,
         connection: Counted,
         body: Body,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response<AnswerBody>, Failure> {
         let own = self
             .head
             .uri

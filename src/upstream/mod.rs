@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
-use axum::response::Response;
 use crossbeam_utils::CachePadded;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 pub(crate) use client::ExchangeError;
 pub(crate) use pool::{Pool, PoolSettings};
 
 use crate::metrics::ConnectionRow;
+use crate::wire::client::AnswerBody;
 use client::Attempt;
 
 /// A group of servers that answer the same.
@@ -77,7 +77,7 @@ impl Upstream {
         head: &mut Parts,
         body: Body,
         interim: impl FnMut(StatusCode, &HeaderMap),
-    ) -> Result<Response, ExchangeError> {
+    ) -> Result<Response<AnswerBody>, ExchangeError> {
         let own_host = !head.headers.contains_key(HOST);
         Attempt {
             upstream: self,

@@ -3,10 +3,12 @@
 //! `parse`, `framing`, `chunked` and `encode` know no sockets: they take bytes and give bytes, so
 //! that fuzzers and property tests can drive all of them. `server` and `client` are the two ends.
 
+mod buffers;
 pub mod chunked;
 pub mod client;
 mod date;
 pub mod encode;
+mod fault;
 pub mod framing;
 mod incoming;
 mod outgoing;

@@ -98,7 +98,7 @@ impl Sender {
             Ok(data) => match &mut self.framing {
                 Framing::UntilClose => self.out.push(data, b""),
                 Framing::Chunked => {
-                    encode_size(data.len(), &mut self.out.head);
+                    encode_size(data.len(), self.out.head());
                     self.out.push(data, b"\r\n");
                 }
                 Framing::Known(left) => match left.checked_sub(data.len() as u64) {
@@ -112,7 +112,7 @@ impl Sender {
             },
             Err(frame) => {
                 if let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), self.framing) {
-                    encode_end(&trailers, &mut self.out.head);
+                    encode_end(&trailers, self.out.head());
                     self.body = None;
                 }
             }
@@ -126,7 +126,7 @@ impl Sender {
     fn end(&mut self) {
         self.body = None;
         match self.framing {
-            Framing::Chunked => self.out.head.extend_from_slice(LAST_CHUNK),
+            Framing::Chunked => self.out.head().extend_from_slice(LAST_CHUNK),
             Framing::Known(1..) => self.break_off(wrong_length()),
             Framing::Known(0) | Framing::UntilClose => {}
         }

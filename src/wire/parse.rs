@@ -2,18 +2,25 @@
 //!
 //! Values are not copied: they are slices of the buffer that was read into, kept by its count.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-use httparse::{EMPTY_HEADER, Header, ParserConfig, Status};
+use httparse::{Header, ParserConfig, Status};
 use memchr::{memchr, memchr_iter};
 
-use super::{Refusal, target};
+use super::{Refusal, fault, target};
 
 /// Fields that fit on the stack. More are not taken whatever the limits say.
 const MOST_FIELDS: usize = 256;
 
-/// Room for the fields that a proxy adds, so that the map does not grow for them.
-const SPARE: usize = 8;
+/// Not filled in beforehand: that would write 8 KiB for each message.
+const NO_FIELDS: [MaybeUninit<Header<'static>>; MOST_FIELDS] =
+    [const { MaybeUninit::uninit() }; MOST_FIELDS];
+
+/// Room for the fields that a proxy adds, to requests and to answers, so that the map does not grow.
+const SPARE_IN_REQUEST: usize = 8;
+const SPARE_IN_RESPONSE: usize = 2;
 
 /// What one head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,12 +73,12 @@ pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<RequestH
         return Ok(None);
     };
     let head = buffer.split_to(end).freeze();
-    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
-    let mut parsed = httparse::Request::new(&mut fields);
-    match parsed.parse(&head) {
+    let mut fields = NO_FIELDS;
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(&head, &mut fields) {
         Ok(Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(Refusal::RequestLine),
-        Err(error) => return Err(request_error(error, &head)),
+        Err(error) => return Err(fault::of_request(error, &head)),
     }
     let (Some(method), Some(path)) = (parsed.method, parsed.path) else {
         return Err(Refusal::RequestLine);
@@ -82,7 +89,7 @@ pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<RequestH
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::RequestLine)?;
     let uri = target::parse(&method, head.slice_ref(path.as_bytes()))?;
     let version = version(parsed.version)?;
-    let headers = headers(&head, parsed.headers, limits)?;
+    let headers = headers(&head, parsed.headers, limits, SPARE_IN_REQUEST)?;
     Ok(Some(RequestHead {
         method,
         uri,
@@ -97,19 +104,20 @@ pub fn response(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Respons
         return Ok(None);
     };
     let head = buffer.split_to(end).freeze();
-    let mut fields = [EMPTY_HEADER; MOST_FIELDS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    match ParserConfig::default().parse_response(&mut parsed, &head) {
+    let mut fields = NO_FIELDS;
+    let mut parsed = httparse::Response::new(&mut []);
+    let parser = ParserConfig::default();
+    match parser.parse_response_with_uninit_headers(&mut parsed, &head, &mut fields) {
         Ok(Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(Refusal::StatusLine),
-        Err(error) => return Err(response_error(error)),
+        Err(error) => return Err(fault::of_response(error, &head)),
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status
         .filter(|status| status.as_u16() < 1000)
         .ok_or(Refusal::StatusLine)?;
     let version = version(parsed.version)?;
-    let headers = headers(&head, parsed.headers, limits)?;
+    let headers = headers(&head, parsed.headers, limits, SPARE_IN_RESPONSE)?;
     Ok(Some(ResponseHead {
         status,
         version,
@@ -125,15 +133,13 @@ fn skip_empty_line(buffer: &mut BytesMut) {
 }
 
 /// Where the head ends. Lines end in CR LF and nothing else: what one parser takes for the end of a
-/// line and another for part of it is how requests are smuggled.
+/// line and another for part of it is how requests are smuggled. A CR within a line is for httparse
+/// to refuse, which looks at every byte anyway.
 fn head_end(bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
     let within = &bytes[..bytes.len().min(limits.head)];
     let mut line = 0;
     for at in memchr_iter(b'\n', within) {
         if at == 0 || within[at - 1] != b'\r' {
-            return Err(Refusal::LineEnd);
-        }
-        if memchr(b'\r', &within[line..at - 1]).is_some() {
             return Err(Refusal::LineEnd);
         }
         if at == line + 1 {
@@ -174,37 +180,6 @@ fn check_unfinished(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
     begins.then_some(()).ok_or(Refusal::RequestLine)
 }
 
-fn request_error(error: httparse::Error, head: &[u8]) -> Refusal {
-    match error {
-        httparse::Error::HeaderName => Refusal::HeaderName,
-        httparse::Error::HeaderValue => Refusal::HeaderValue,
-        httparse::Error::TooManyHeaders => Refusal::TooManyHeaders,
-        // "GET / HTTP/2.0" is well formed, and of another time.
-        httparse::Error::Version if names_a_version(head) => Refusal::Version,
-        // Line ends are sound by now: what it misses is the end of the version.
-        httparse::Error::NewLine
-        | httparse::Error::Version
-        | httparse::Error::Status
-        | httparse::Error::Token => Refusal::RequestLine,
-    }
-}
-
-fn names_a_version(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-    matches!(words[..], [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
-}
-
-fn response_error(error: httparse::Error) -> Refusal {
-    match error {
-        httparse::Error::NewLine => Refusal::LineEnd,
-        httparse::Error::Version => Refusal::Version,
-        httparse::Error::Status | httparse::Error::Token => Refusal::StatusLine,
-        fields => request_error(fields, b""),
-    }
-}
-
 fn version(minor: Option<u8>) -> Result<Version, Refusal> {
     match minor {
         Some(0) => Ok(Version::HTTP_10),
@@ -213,11 +188,16 @@ fn version(minor: Option<u8>) -> Result<Version, Refusal> {
     }
 }
 
-fn headers(head: &Bytes, fields: &[Header<'_>], limits: &Limits) -> Result<HeaderMap, Refusal> {
+fn headers(
+    head: &Bytes,
+    fields: &[Header<'_>],
+    limits: &Limits,
+    spare: usize,
+) -> Result<HeaderMap, Refusal> {
     if fields.len() > limits.fields {
         return Err(Refusal::TooManyHeaders);
     }
-    let mut headers = HeaderMap::with_capacity(fields.len() + SPARE);
+    let mut headers = HeaderMap::with_capacity(fields.len() + spare);
     for field in fields {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::HeaderName)?;

@@ -8,8 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::io::poll_read_buf;
 
-/// Room made for a read. Large enough that a large body costs few calls, small enough to keep.
-const READ: usize = 16 * 1024;
+use super::buffers::{self, ROOM};
 
 /// Reads what is there to the end of `buffer`; 0 is the end of the stream. Goes through tokio's own
 /// reading, which knows from a short read that there is no more and saves the call that would say so.
@@ -18,8 +17,9 @@ pub(super) fn poll_fill(
     buffer: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    if buffer.capacity() - buffer.len() < READ / 4 {
-        buffer.reserve(READ);
+    buffers::fill(buffer);
+    if buffer.capacity() - buffer.len() < ROOM / 4 {
+        buffer.reserve(ROOM);
     }
     poll_read_buf(Pin::new(read), cx, buffer)
 }
@@ -27,7 +27,7 @@ pub(super) fn poll_fill(
 /// What waits to be written: bytes of ours, a piece of somebody's body, and the end of a chunk.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    pub(super) head: BytesMut,
+    head: BytesMut,
     data: Bytes,
     tail: &'static [u8],
 }
@@ -35,7 +35,19 @@ pub(super) struct Outgoing {
 /// Pieces up to this size are copied behind the head, to leave with it in one plain write.
 const SMALL: usize = 8 * 1024;
 
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        buffers::give_back(&mut self.head);
+    }
+}
+
 impl Outgoing {
+    /// Where a head is encoded to.
+    pub(super) fn head(&mut self) -> &mut BytesMut {
+        buffers::fill(&mut self.head);
+        &mut self.head
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.head.is_empty() && self.data.is_empty() && self.tail.is_empty()
     }

@@ -23,6 +23,8 @@ use super::upgraded::Upgraded;
 use super::{Limits, Refusal, Reuse, encode, framing, parse};
 use body::ResponseBody;
 
+pub use body::AnswerBody;
+
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]
 pub struct Connection<G> {
@@ -116,13 +118,13 @@ pub async fn exchange<G, R>(
     limits: Limits,
     reclaim: R,
     interim: &mut impl FnMut(StatusCode, &HeaderMap),
-) -> Result<Response<Body>, Failure>
+) -> Result<Response<AnswerBody>, Failure>
 where
     G: Send + Unpin + 'static,
     R: Reclaim<G>,
 {
     let mut out = Outgoing::default();
-    encode::request(head.method, head.target, head.headers, &mut out.head);
+    encode::request(head.method, head.target, head.headers, out.head());
     let (body, framing) = outgoing(head.headers, body);
     let upload = Sender::new(out, body, framing);
     let mut exchange = Exchange {
@@ -227,9 +229,9 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
         head: parse::ResponseHead,
         incoming: Incoming,
         reclaim: R,
-    ) -> Response<Body> {
+    ) -> Response<AnswerBody> {
         let keep = framing::reuse(head.version, &head.headers) == Reuse::Keep;
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(AnswerBody::Empty);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -254,10 +256,10 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
             keep,
             reclaim,
         };
-        if body.incoming.is_done() && body.finish() {
-            return response;
-        }
-        *response.body_mut() = Body::new(body);
+        *response.body_mut() = match body.take_whole() {
+            Some(bytes) => bytes.into(),
+            None => Body::new(body).into(),
+        };
         response
     }
 }

@@ -10,17 +10,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::BytesMut;
 use http::header::{EXPECT, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 pub use shared::Interim;
 
 use super::upgraded::{OnUpgrade, Upgraded};
-use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, framing, parse};
+use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, buffers, framing, parse};
+use crate::net::Alarm;
 use shared::{RequestBody, Shared};
 
 /// What a client may do, and for how long.
@@ -52,14 +51,11 @@ where
     let shared = Shared::new(stream);
     let handler = make(Interim::new(&shared));
     let closing = std::pin::pin!(closing);
-    let deadline = Instant::now() + terms.header_timeout;
-    let timer = std::pin::pin!(sleep_until(deadline));
     let mut connection = Connection {
         shared,
         terms,
         closing,
-        timer,
-        deadline,
+        alarm: Alarm::new(terms.header_timeout),
         begun: true,
         last: false,
     };
@@ -116,8 +112,7 @@ struct Connection<'a, C> {
     shared: Arc<Shared>,
     terms: &'a Terms,
     closing: Pin<&'a mut C>,
-    timer: Pin<&'a mut Sleep>,
-    deadline: Instant,
+    alarm: Alarm,
     /// The first byte of the head has come. For the first request the time runs from the connection.
     begun: bool,
     /// No further request will be read.
@@ -136,7 +131,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
                     return Poll::Ready(Ok(Some(head)));
                 }
                 if !std::mem::replace(&mut self.begun, true) {
-                    self.set_deadline(self.terms.header_timeout);
+                    self.alarm.set(self.terms.header_timeout);
                 }
             }
             match state.poll_fill(cx) {
@@ -147,35 +142,16 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         }
         if state.input.is_empty() {
             // Waiting costs no buffer.
-            state.input = BytesMut::new();
+            buffers::give_back(&mut state.input);
             if self.poll_closing(cx) {
                 return Poll::Ready(Ok(None));
             }
         }
-        ready!(self.poll_deadline(cx));
+        ready!(self.alarm.poll(cx));
         if state.input.is_empty() {
             Poll::Ready(Ok(None))
         } else {
             Poll::Ready(Err(Refused::TooSlow))
-        }
-    }
-
-    /// The timer is left where it is while the deadline only moves away: a busy connection then
-    /// costs the timer wheel nothing.
-    fn set_deadline(&mut self, limit: Duration) {
-        self.deadline = Instant::now() + limit;
-        if self.deadline < self.timer.deadline() {
-            self.timer.as_mut().reset(self.deadline);
-        }
-    }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            if Instant::now() >= self.deadline {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(self.deadline);
         }
     }
 
@@ -222,7 +198,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
             _ if self.last => Ok(Next::Linger),
             _ => {
                 self.begun = false;
-                self.set_deadline(self.terms.idle_timeout);
+                self.alarm.set(self.terms.idle_timeout);
                 Ok(Next::Request)
             }
         }

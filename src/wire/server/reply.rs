@@ -33,7 +33,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         self.settle_request_body();
         let framing = self.frame(&mut head.headers, head.status, &body, asked);
         let mut out = std::mem::take(&mut self.shared.lock().output);
-        encode::response(head.status, &head.headers, &mut out.head);
+        encode::response(head.status, &head.headers, out.head());
         let body = framing.is_some().then_some(body);
         let mut sender = Sender::new(out, body, framing.unwrap_or(Framing::Known(0)));
         let shared = &self.shared;

@@ -101,7 +101,7 @@ impl Interim {
             return;
         };
         let mut state = shared.lock();
-        encode::response(status, headers, &mut state.output.head);
+        encode::response(status, headers, state.output.head());
         let mut cx = Context::from_waker(Waker::noop());
         // An error shows again when the answer is written.
         let _ = state.output.poll_write(&shared.write, &mut cx);
@@ -131,11 +131,7 @@ impl http_body::Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let mut state = self.shared.lock();
         if std::mem::take(&mut state.expects) {
-            encode::response(
-                StatusCode::CONTINUE,
-                &HeaderMap::new(),
-                &mut state.output.head,
-            );
+            encode::response(StatusCode::CONTINUE, &HeaderMap::new(), state.output.head());
         }
         if !state.output.is_empty() {
             ready!(state.output.poll_write(&self.shared.write, cx)).map_err(axum::Error::new)?;
