@@ -138,7 +138,9 @@ impl App {
         // The sink is dropped first, which the logs wait for, should anything below fail.
         let (logs, access) = Logs::start(&config.log, metrics.log_lines_dropped.clone())?;
         let live = Arc::new(Live::new(snapshot));
-        let listeners = Listeners::new(Workers::start(workers, &live, &metrics, &access)?);
+        let most = most_connections(&config);
+        let started = Workers::start(workers, most, &live, &metrics, &access)?;
+        let listeners = Listeners::new(started);
         let name = source.name();
         let parts = Parts {
             source,
@@ -244,6 +246,21 @@ fn worker_count(config: &Config) -> usize {
         0 => thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     }
+}
+
+/// Half of the files that may be open: each connection may need one to an upstream.
+fn most_connections(config: &Config) -> usize {
+    let most = || (descriptors().unwrap_or(1024) / 2).max(16);
+    config.server.max_connections.unwrap_or_else(most)
+}
+
+/// How many files the process may have open at once.
+fn descriptors() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 async fn bind_admin(config: &Config) -> Result<TcpListener, Problem> {

@@ -16,6 +16,10 @@ pub enum Why {
     BadPath,
     /// The client did not send the head of its request in time.
     RequestTimeout,
+    /// The client stopped in the middle of the body of its request.
+    BodyTimeout,
+    /// The body of the request is larger than the route allows.
+    BodyTooLarge,
     /// The request asks for something this proxy does not do, as CONNECT on a reverse listener.
     Unsupported,
     /// The upstream's address refuses connections.
@@ -26,6 +30,10 @@ pub enum Why {
     ConnectFailed,
     /// The upstream did not answer in time.
     HeaderTimeout,
+    /// All of it, from the request's head to the answer's last byte, took longer than the route allows.
+    TotalTimeout,
+    /// The upstream stopped in the middle of its answer.
+    UpstreamStalled,
     /// The upstream closed or reset the connection before its answer.
     UpstreamReset,
     /// The upstream's answer is not HTTP that can be forwarded.
@@ -34,28 +42,35 @@ pub enum Why {
     UpstreamTruncated,
     /// The client left first.
     ClientGone,
+    /// The client stopped reading the answer.
+    ClientStalled,
     /// The route was changed or removed, and the time to drain is over.
     Draining,
 }
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
         Self::BadRequest,
         Self::BadPath,
         Self::RequestTimeout,
+        Self::BodyTimeout,
+        Self::BodyTooLarge,
         Self::Unsupported,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
         Self::HeaderTimeout,
+        Self::TotalTimeout,
+        Self::UpstreamStalled,
         Self::UpstreamReset,
         Self::UpstreamInvalid,
         Self::UpstreamTruncated,
         Self::ClientGone,
+        Self::ClientStalled,
         Self::Draining,
     ];
 
@@ -71,15 +86,20 @@ impl Why {
             Self::BadRequest => "bad_request",
             Self::BadPath => "bad_path",
             Self::RequestTimeout => "request_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyTooLarge => "body_too_large",
             Self::Unsupported => "unsupported",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
             Self::HeaderTimeout => "header_timeout",
+            Self::TotalTimeout => "total_timeout",
+            Self::UpstreamStalled => "upstream_stalled",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamInvalid => "upstream_invalid",
             Self::UpstreamTruncated => "upstream_truncated",
             Self::ClientGone => "client_gone",
+            Self::ClientStalled => "client_stalled",
             Self::Draining => "draining",
         }
     }

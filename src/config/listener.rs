@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::units::{Address, Time};
+use super::units::{Address, Size, Time};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -12,6 +12,36 @@ pub struct Listener {
     pub address: Address,
     #[serde(default)]
     pub timeout: ListenerTimeout,
+    #[serde(default)]
+    pub limit: ListenerLimit,
+}
+
+/// What one client, or all together, may take.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenerLimit {
+    /// Open connections; more wait to be accepted. Default: no limit but `server.max_connections`.
+    pub connections: Option<usize>,
+    /// Requests on one connection, the last of which closes it. Default: no limit.
+    pub requests: Option<u64>,
+    /// Bytes of the head of a request. Default 128 KiB. 431.
+    pub head: Size,
+    /// Bytes of its target. Default 64 KiB. 414.
+    pub target: Size,
+    /// Fields of its head. Default 128, at most 256. 431.
+    pub fields: usize,
+}
+
+impl Default for ListenerLimit {
+    fn default() -> Self {
+        Self {
+            connections: None,
+            requests: None,
+            head: Size(128 * 1024),
+            target: Size(64 * 1024),
+            fields: 128,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
@@ -22,6 +52,8 @@ pub struct ListenerTimeout {
     pub header: Time,
     /// From the end of an answer to the first byte of the next request. Default 75 s.
     pub idle: Time,
+    /// Of a client that takes nothing of an answer. Default 60 s.
+    pub write: Time,
 }
 
 impl Default for ListenerTimeout {
@@ -29,6 +61,7 @@ impl Default for ListenerTimeout {
         Self {
             header: Time::seconds(10),
             idle: Time::seconds(75),
+            write: Time::seconds(60),
         }
     }
 }

@@ -16,13 +16,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-pub use listener::{Listener, ListenerTimeout};
+pub use listener::{Listener, ListenerLimit, ListenerTimeout};
 pub use parse::parse;
 pub use problem::{Problem, Report, Severity, nearest};
 pub use process::{Admin, Log, LogFormat, LogLevel, Metrics, Reload, ReloadMode, Server};
-pub use route::{HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
+pub use route::{EncodedSlash, HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
 pub use source::{KeyPath, Source};
-pub use units::{Drain, OneOrMany, Time};
+pub use units::{Drain, OneOrMany, Size, Time};
 pub use upstream::{DEMO, Pool, Upstream, UpstreamTimeout, Url};
 
 /// The whole file. Every table may be left out.

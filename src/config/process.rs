@@ -11,6 +11,10 @@ use super::units::{Address, Drain, Time};
 pub struct Server {
     /// Worker threads; 0 (default) is one per core. A change asks for a restart.
     pub workers: usize,
+    /// Open client connections on all listeners together; more wait to be accepted. Default: half
+    /// of the files that the process may open, since each may need one to an upstream. A change asks
+    /// for a restart.
+    pub max_connections: Option<usize>,
     /// How long a stopping process lets requests finish. Default 30 s.
     pub shutdown_grace: Time,
     /// Peers whose `X-Forwarded-*` is believed: networks or single addresses. Default none.
@@ -22,6 +26,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             workers: 0,
+            max_connections: None,
             shutdown_grace: Time::seconds(30),
             trusted_proxies: Vec::new(),
         }

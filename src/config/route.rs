@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::units::{OneOrMany, Time};
+use super::units::{OneOrMany, Size, Time};
 
 #[derive(Debug, Clone, Default, Hash, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,8 +37,27 @@ pub struct Route {
     pub request_header: HeaderRules,
     pub response_header: HeaderRules,
     pub timeout: RouteTimeout,
+    pub limit: RouteLimit,
+    /// What becomes of paths with `%2F` or `%5C` in them. Default `allow`: they are passed on as
+    /// they are, and never match a slash.
+    pub encoded_slash: EncodedSlash,
     /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
     pub forwarded: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteLimit {
+    /// Of the body of a request; 413 beyond it. Default: none, since bodies pass through unkept.
+    pub body: Option<Size>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodedSlash {
+    #[default]
+    Allow,
+    Reject,
 }
 
 /// Changes of the path before forwarding. A path that has not the prefix is left alone.
@@ -104,12 +123,18 @@ fn ok() -> u16 {
 pub struct RouteTimeout {
     /// From the request sent to the head of the answer. Default 60 s.
     pub response: Time,
+    /// Between two pieces of a body, of the request or the answer. Default 60 s.
+    pub idle: Time,
+    /// From the request's head to the last byte of the answer. Default: no limit.
+    pub total: Option<Time>,
 }
 
 impl Default for RouteTimeout {
     fn default() -> Self {
         Self {
             response: Time::seconds(60),
+            idle: Time::seconds(60),
+            total: None,
         }
     }
 }

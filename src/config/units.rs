@@ -52,6 +52,41 @@ impl FromStr for Time {
     }
 }
 
+/// A number of bytes with its unit: `"64KiB"`, `"10MiB"`, `"1GiB"`, `"512B"`, `"10MB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "`{text}` is not a size; write a number and a unit: \"512B\", \"64KiB\", \"10MiB\" or \"1GiB\""
+            )
+        };
+        let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, unit) = text.split_at(split);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let unit: u64 = match unit {
+            "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            "TiB" => 1 << 40,
+            "kB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "TB" => 1_000_000_000_000,
+            _ => return Err(wrong()),
+        };
+        let bytes = number.checked_mul(unit);
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is more than can be counted"))
+    }
+}
+
 /// When a connection that must end is ended: `"30s"`, `"0s"` (cut at once) or `"never"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Drain {
@@ -105,6 +140,7 @@ macro_rules! deserialize_from_str {
 
 deserialize_from_str! {
     Time => "a duration with its unit, such as \"10s\"",
+    Size => "a size with its unit, such as \"10MiB\"",
     Drain => "a duration with its unit, such as \"30s\", or \"never\"",
     Address => "an address to listen on, such as \"127.0.0.1:8080\"",
     super::Url => "a URL such as \"http://127.0.0.1:3000\"",
@@ -191,6 +227,24 @@ mod tests {
             "40000d",
         ] {
             assert!(wrong.parse::<Time>().is_err(), "{wrong} was taken");
+        }
+    }
+
+    #[test]
+    fn sizes_need_a_unit_and_must_fit() {
+        assert_eq!("64KiB".parse(), Ok(Size(65_536)));
+        assert_eq!("10MB".parse(), Ok(Size(10_000_000)));
+        for wrong in [
+            "",
+            "10",
+            "KiB",
+            "1.5MiB",
+            "1kib",
+            "-1B",
+            "10 MiB",
+            "99999999999TiB",
+        ] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong} was taken");
         }
     }
 

@@ -110,6 +110,15 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
     append(headers, VIA, &VIA_US);
 }
 
+/// Trailers come after what they would change, but some applications merge them into the head: so a
+/// client says in them what it may say in the head, and no more.
+pub fn strip_trailers(trailers: &mut HeaderMap, trusted: bool) {
+    super::hop::strip_request(trailers);
+    if !trusted {
+        remove_claims(trailers);
+    }
+}
+
 fn remove_claims(headers: &mut HeaderMap) {
     let claimed: Vec<HeaderName> = headers
         .keys()

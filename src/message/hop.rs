@@ -28,17 +28,18 @@ const HOP: [HeaderName; 9] = [
 const NEVER: [HeaderName; 4] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
 
 /// Strips a request. Ours are added afterwards, so that a nominated `X-Forwarded-For` is gone and
-/// ours is not.
-pub fn strip_request(headers: &mut HeaderMap) {
+/// ours is not. Does the client say that it reads trailers?
+pub fn strip_request(headers: &mut HeaderMap) -> bool {
     let found = found(headers);
     if found == 0 {
-        return;
+        return false;
     }
     let trailers = found & bit(&TE) != 0 && wants_trailers(headers);
     strip(headers, found);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+    trailers
 }
 
 /// Strips an answer.

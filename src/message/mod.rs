@@ -1,5 +1,6 @@
 //! What a request and an answer are made of, and the rules for passing them on.
 
+pub mod fault;
 pub mod forwarded;
 pub mod hop;
 pub mod rejection;

@@ -43,18 +43,23 @@ impl Rejection {
             return status;
         }
         match self.why {
-            Why::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Why::RequestTimeout | Why::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Why::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Why::NoRoute => StatusCode::NOT_FOUND,
             Why::BadHost | Why::BadRequest | Why::BadPath => StatusCode::BAD_REQUEST,
             Why::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Why::ConnectTimeout | Why::HeaderTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Why::ConnectTimeout | Why::HeaderTimeout | Why::TotalTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Why::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Why::ConnectRefused
             | Why::ConnectFailed
             | Why::UpstreamReset
             | Why::UpstreamInvalid
             | Why::UpstreamTruncated
+            | Why::UpstreamStalled
             | Why::ClientGone
+            | Why::ClientStalled
             | Why::Ok => StatusCode::BAD_GATEWAY,
         }
     }
@@ -63,7 +68,13 @@ impl Rejection {
     fn closes(self) -> bool {
         matches!(
             self.why,
-            Why::BadHost | Why::BadRequest | Why::BadPath | Why::RequestTimeout | Why::Unsupported
+            Why::BadHost
+                | Why::BadRequest
+                | Why::BadPath
+                | Why::RequestTimeout
+                | Why::BodyTimeout
+                | Why::BodyTooLarge
+                | Why::Unsupported
         )
     }
 
@@ -77,17 +88,21 @@ impl Rejection {
             Why::BadHost => "the Host header is missing, repeated or malformed",
             Why::BadRequest => "the request cannot be forwarded",
             Why::RequestTimeout => "the head of the request did not come in time",
+            Why::BodyTimeout => "the body of the request did not come in time",
+            Why::BodyTooLarge => "the body of the request is larger than this route allows",
             Why::BadPath => "the path holds a dot segment, a control character or a broken escape",
             Why::Unsupported => "this listener does not do what the request asks for",
             Why::ConnectRefused => "the upstream refuses connections",
             Why::ConnectTimeout => "the upstream did not accept a connection in time",
             Why::ConnectFailed => "the upstream cannot be reached",
             Why::HeaderTimeout => "the upstream did not answer in time",
+            Why::TotalTimeout => "the request took longer than this route allows",
+            Why::UpstreamStalled => "the upstream stopped in the middle of its answer",
             Why::UpstreamReset => "the upstream closed the connection before it answered",
             Why::UpstreamInvalid => "the upstream's answer cannot be forwarded",
             Why::UpstreamTruncated => "the upstream's answer ended early",
             Why::Draining => "this route is going away",
-            Why::ClientGone | Why::Ok => "the request was not completed",
+            Why::ClientGone | Why::ClientStalled | Why::Ok => "the request was not completed",
         }
     }
 }

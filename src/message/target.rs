@@ -59,6 +59,11 @@ impl<'a> Target<'a> {
         &self.path
     }
 
+    /// A slash or backslash that some applications decode and take for a separator.
+    pub fn has_encoded_slash(&self) -> bool {
+        self.path.contains("%2F") || self.path.contains("%5C")
+    }
+
     /// The path as the client sent it.
     pub fn raw_path(&self) -> &'a str {
         self.uri.path()

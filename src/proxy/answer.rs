@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Response};
 
-use super::body::{Observed, Until};
+use super::body::{Observed, Watch};
 use super::upgrade::Tunnel;
 use crate::message::Rejection;
 use crate::message::template::Variables;
@@ -20,11 +20,12 @@ pub(super) struct Answer {
     /// How the request ended if the client takes the whole answer.
     why: Why,
     kind: Kind,
+    watch: Option<Box<Watch>>,
 }
 
 enum Kind {
     Plain,
-    EventStream(Until),
+    EventStream,
     Tunnel(Tunnel),
 }
 
@@ -35,6 +36,7 @@ impl Answer {
             response: response.map(AnswerBody::from),
             why: rejection.why(),
             kind: Kind::Plain,
+            watch: None,
         }
     }
 
@@ -60,14 +62,23 @@ impl Answer {
             response,
             why: Why::Ok,
             kind: Kind::Plain,
+            watch: None,
         }
     }
 
-    pub(super) fn event_stream(response: Response<AnswerBody>, until: Until) -> Self {
+    pub(super) fn forwarded(
+        response: Response<AnswerBody>,
+        events: bool,
+        watch: Option<Box<Watch>>,
+    ) -> Self {
         Self {
-            response,
-            why: Why::Ok,
-            kind: Kind::EventStream(until),
+            kind: if events {
+                Kind::EventStream
+            } else {
+                Kind::Plain
+            },
+            watch,
+            ..Self::plain(response)
         }
     }
 
@@ -76,6 +87,7 @@ impl Answer {
             response,
             why: Why::Ok,
             kind: Kind::Tunnel(tunnel),
+            watch: None,
         }
     }
 
@@ -90,27 +102,23 @@ impl Answer {
             response,
             why,
             kind,
+            watch,
         } = self;
         let status = response.status().as_u16();
-        let until = match kind {
+        let outcome = match kind {
             Kind::Tunnel(tunnel) => {
                 record.answered(status, Outcome::Tunnel);
                 tunnel.start(record);
                 return response.map(|_| Body::empty());
             }
-            Kind::EventStream(until) => {
-                record.answered(status, Outcome::EventStream);
-                Some(until)
-            }
-            Kind::Plain => {
-                record.answered(status, Outcome::Answer);
-                None
-            }
+            Kind::EventStream => Outcome::EventStream,
+            Kind::Plain => Outcome::Answer,
         };
+        record.answered(status, outcome);
         // 204 and 304 have no body whatever the method.
         if bodiless || matches!(status, 204 | 304) {
             record.ends(why);
         }
-        response.map(|body| Body::new(Observed::new(body, record, why, until)))
+        response.map(|body| Body::new(Observed::new(body, record, why, watch)))
     }
 }

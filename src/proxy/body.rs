@@ -1,37 +1,60 @@
-//! Bodies that tell the Record what passes through them.
+//! The body of an answer on its way to the client: it tells the Record what passes, and ends what
+//! lasts too long.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::telemetry::Record;
+use super::Until;
+use crate::net::Alarm;
+use crate::telemetry::{Received, Record};
+use crate::upstream;
 use crate::why::Why;
 use crate::wire::client::AnswerBody;
+use crate::wire::server::Interim;
 
-/// Resolves when a stream has to end.
-pub(super) type Until = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The body of an answer. It holds the Record, which so closes when the body has ended or was
-/// dropped, and nothing of the snapshot.
+/// It holds the Record, which so closes when the body has ended or was dropped, and nothing of the
+/// snapshot.
 pub(super) struct Observed {
     body: AnswerBody,
     record: Option<Record>,
     why: Why,
-    until: Option<Until>,
+    watch: Option<Box<Watch>>,
+}
+
+/// What can end an answer that does not come all at once.
+pub(super) struct Watch {
+    /// Resolves when it has to end, and why.
+    pub(super) until: Option<Until>,
+    /// How long to wait for the next piece.
+    pub(super) idle: Duration,
+    pub(super) alarm: Option<Alarm>,
+    /// The client still sends: as long as it does, the upstream may be silent.
+    pub(super) received: Arc<Received>,
+    pub(super) before: u64,
+    /// The upstream is waited for.
+    pub(super) waits: bool,
+    /// The client said that it reads trailers.
+    pub(super) trailers: bool,
+    pub(super) client: Interim,
 }
 
 impl Observed {
-    pub(super) fn new(body: AnswerBody, record: Record, why: Why, until: Option<Until>) -> Self {
+    pub(super) fn new(
+        body: AnswerBody,
+        record: Record,
+        why: Why,
+        watch: Option<Box<Watch>>,
+    ) -> Self {
         Self {
             body,
             record: Some(record),
             why,
-            until,
+            watch,
         }
     }
 
@@ -39,6 +62,46 @@ impl Observed {
         if let Some(mut record) = self.record.take() {
             record.ends(why);
         }
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        if let Some(data) = frame.data_ref() {
+            if let Some(record) = &mut self.record {
+                record.sent(data.len() as u64);
+            }
+            return Some(frame);
+        }
+        let wanted = self.watch.as_ref().is_some_and(|watch| watch.trailers);
+        self.close(self.why);
+        wanted.then_some(frame)
+    }
+}
+
+impl Watch {
+    /// Must the answer end, although its body has more to come? An event stream that ends so is
+    /// whole: it has no last event, and its clients come back by themselves.
+    fn poll_until(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
+        match &mut self.until {
+            Some(until) => until.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The upstream sends nothing.
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let idle = self.idle;
+        let alarm = self.alarm.get_or_insert_with(|| Alarm::new(idle));
+        if !std::mem::replace(&mut self.waits, true) {
+            alarm.set(idle);
+        }
+        while alarm.poll(cx).is_ready() {
+            let received = self.received.bytes();
+            if std::mem::replace(&mut self.before, received) == received {
+                return Poll::Ready(());
+            }
+            alarm.set(idle);
+        }
+        Poll::Pending
     }
 }
 
@@ -50,28 +113,39 @@ impl http_body::Body for Observed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if let Some(until) = &mut self.until
-            && until.as_mut().poll(cx).is_ready()
+        let this = &mut *self;
+        if let Some(watch) = &mut this.watch
+            && let Poll::Ready(why) = watch.poll_until(cx)
         {
-            // Event streams have no last event: their clients come back by themselves.
-            self.close(Why::Draining);
-            return Poll::Ready(None);
+            this.close(why);
+            let cut = || axum::Error::new(std::io::Error::from(std::io::ErrorKind::TimedOut));
+            return Poll::Ready((why != Why::Draining).then(|| Err(cut())));
         }
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                if let (Some(data), Some(record)) = (frame.data_ref(), &mut self.record) {
-                    record.sent(data.len() as u64);
-                }
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            if let Some(watch) = &mut this.watch
+                && watch.poll_stalled(cx).is_ready()
+            {
+                this.close(Why::UpstreamStalled);
+                let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                return Poll::Ready(Some(Err(axum::Error::new(error))));
             }
+            return Poll::Pending;
+        };
+        if let Some(watch) = &mut this.watch {
+            watch.waits = false;
+        }
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => this.take(frame).map(Ok),
             // Passed on as an error, so that the client cannot take it for the end.
-            Some(Err(_)) => self.close(Why::UpstreamTruncated),
-            None => {
-                let why = self.why;
-                self.close(why);
+            Some(Err(error)) => {
+                this.close(upstream::why_of_body(&error));
+                Some(Err(error))
             }
-        }
-        Poll::Ready(frame)
+            None => {
+                this.close(this.why);
+                None
+            }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -84,49 +158,16 @@ impl http_body::Body for Observed {
 }
 
 impl Drop for Observed {
-    /// A body of known length is not asked again after its last byte.
     fn drop(&mut self) {
+        // A body of known length is not asked again after its last byte.
         if self.body.is_end_stream() {
-            let why = self.why;
-            self.close(why);
-        }
-    }
-}
-
-/// The body of a request, counted as the upstream takes it.
-pub(super) struct Counted {
-    body: Body,
-    bytes: Arc<AtomicU64>,
-}
-
-impl Counted {
-    pub(super) fn new(body: Body, bytes: Arc<AtomicU64>) -> Self {
-        Self { body, bytes }
-    }
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
+            self.close(self.why);
+        } else if self
+            .watch
+            .as_ref()
+            .is_some_and(|watch| watch.client.is_stalled())
         {
-            self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+            self.close(Why::ClientStalled);
         }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -12,18 +11,20 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::Connection;
 use super::answer::Answer;
-use super::body::Counted;
+use super::body::Watch;
 use super::upgrade::{self, Ask};
+use super::upload::Upload;
+use super::{Connection, Until};
 use crate::message::forwarded::{self, Sender};
 use crate::message::hop;
 use crate::message::rules::Rendered;
 use crate::message::template::Variables;
 use crate::route::{Forward, Route};
 use crate::snapshot::Snapshot;
-use crate::telemetry::Record;
+use crate::telemetry::{Received, Record};
 use crate::why::Why;
 use crate::wire::client::AnswerBody;
 
@@ -66,8 +67,9 @@ impl Passage<'_> {
         record: &mut Record,
     ) -> Result<Answer, Why> {
         let ask = Ask::take(&mut head);
-        self.head(&mut head, prepared, ask.as_ref());
-        let (body, progress) = observe_body(body, &mut head.headers, record);
+        let version = head.version;
+        let trailers = self.head(&mut head, prepared, ask.as_ref());
+        let (body, received) = self.upload(body, &mut head.headers, record)?;
         let upstream = &self.forward.upstream;
         if let Some(line) = record.line() {
             line.upstream = Some(upstream.name().to_owned());
@@ -75,18 +77,23 @@ impl Passage<'_> {
         record.exchange_starts();
         let worker = self.connection.worker.recorder.worker;
         let interim = &self.connection.interim;
-        let relays = head.version == Version::HTTP_11;
         let relay = |status, headers: &HeaderMap| {
-            if relays {
+            if version == Version::HTTP_11 {
                 let mut headers = headers.clone();
                 hop::strip_response(&mut headers);
                 interim.send(status, &headers);
             }
         };
         let exchange = upstream.exchange(worker, &mut head, body, relay);
-        let response = self
-            .within(self.forward.response_timeout, progress.as_deref(), exchange)
-            .await;
+        let exchange = self.within(received.as_deref(), exchange);
+        let total = self.forward.timeouts.total;
+        let end = total.map(|total| tokio::time::Instant::from_std(record.started()) + total);
+        let response = match end {
+            None => exchange.await,
+            Some(end) => timeout_at(end, exchange)
+                .await
+                .map_err(|_| Why::TotalTimeout)?,
+        };
         let response = response.ok_or(Why::HeaderTimeout)?.map_err(|error| {
             tracing::debug!(
                 upstream = upstream.name(),
@@ -96,19 +103,27 @@ impl Passage<'_> {
             error.why()
         })?;
         record.exchange_answered();
-        self.answer(response, ask)
+        self.answer(
+            response,
+            ask,
+            Ends {
+                end,
+                received,
+                trailers,
+            },
+        )
     }
 
-    /// Waits no longer than `limit` without progress: while the client still sends, the upstream need
-    /// not answer.
+    /// Waits for the answer's head no longer than the route says: while the client still sends, the
+    /// upstream need not answer.
     async fn within<T>(
         &self,
-        limit: Duration,
-        progress: Option<&AtomicU64>,
+        received: Option<&Received>,
         exchange: impl Future<Output = T>,
     ) -> Option<T> {
+        let limit = self.forward.timeouts.response;
         let mut exchange = std::pin::pin!(exchange);
-        let sent = || progress.map_or(0, |progress| progress.load(Ordering::Relaxed));
+        let sent = || received.map_or(0, Received::bytes);
         let mut before = sent();
         let mut alarm = self.connection.alarm(limit);
         let answer = poll_fn(|cx| {
@@ -117,7 +132,9 @@ impl Passage<'_> {
                     return Poll::Ready(Some(answer));
                 }
                 ready!(alarm.poll(cx));
-                if std::mem::replace(&mut before, sent()) == sent() {
+                let progress = std::mem::replace(&mut before, sent()) != before;
+                // A client that stalls has a limit of its own.
+                if !progress && !received.is_some_and(Received::waits) {
                     return Poll::Ready(None);
                 }
                 alarm.set(limit);
@@ -128,15 +145,16 @@ impl Passage<'_> {
         answer
     }
 
-    /// Strip, then add: what belongs to the client's connection goes first, ours comes last.
-    fn head(&self, head: &mut Parts, prepared: Prepared<'_>, ask: Option<&Ask>) {
+    /// Strip, then add: what belongs to the client's connection goes first, ours comes last. Does the
+    /// client read trailers?
+    fn head(&self, head: &mut Parts, prepared: Prepared<'_>, ask: Option<&Ask>) -> bool {
         let Prepared {
             path,
             rules,
             authority,
         } = prepared;
         let headers = &mut head.headers;
-        hop::strip_request(headers);
+        let trailers = hop::strip_request(headers);
         // We answer it ourselves when the upstream begins to read.
         headers.remove(EXPECT);
         let peer = self.connection.peer.ip();
@@ -158,40 +176,92 @@ impl Passage<'_> {
             .or_else(own)
             .map_or_else(|| Uri::from_static("/"), Uri::from);
         head.extensions.clear();
+        trailers
     }
 
-    fn answer(&self, response: Response<AnswerBody>, ask: Option<Ask>) -> Result<Answer, Why> {
+    /// A body of unknown length is sent in chunks, whatever the method.
+    fn upload(
+        &self,
+        body: Body,
+        headers: &mut HeaderMap,
+        record: &mut Record,
+    ) -> Result<(Body, Option<Arc<Received>>), Why> {
+        if body.is_end_stream() {
+            return Ok((body, None));
+        }
+        let Forward {
+            max_body, timeouts, ..
+        } = self.forward;
+        if body.size_hint().lower() > *max_body {
+            return Err(Why::BodyTooLarge);
+        }
+        if !headers.contains_key(CONTENT_LENGTH) {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        let received = record.receives();
+        let trusted = self.snapshot.trusted.contains(self.connection.peer.ip());
+        let counted = Arc::clone(&received);
+        let body = Upload::new(body, counted, *max_body, timeouts.idle, trusted);
+        Ok((Body::new(body), Some(received)))
+    }
+
+    fn answer(
+        &self,
+        mut response: Response<AnswerBody>,
+        ask: Option<Ask>,
+        ends: Ends,
+    ) -> Result<Answer, Why> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return upgrade::accept(response, ask, self.route, self.connection);
         }
-        let mut response = response;
         hop::strip_response(response.headers_mut());
-        if is_event_stream(response.headers()) {
-            let until = self.connection.end_of(self.route);
-            return Ok(Answer::event_stream(response, until));
+        let events = is_event_stream(response.headers());
+        let whole = !matches!(response.body(), AnswerBody::Stream(_));
+        let watch = (events || !whole).then(|| Box::new(self.watch(events, ends)));
+        Ok(Answer::forwarded(response, events, watch))
+    }
+
+    fn watch(&self, events: bool, ends: Ends) -> Watch {
+        let drained = events.then(|| self.connection.end_of(self.route));
+        let total = ends.end.map(|end| -> Until {
+            Box::pin(async move {
+                sleep_until(end).await;
+                Why::TotalTimeout
+            })
+        });
+        let until = match (drained, total) {
+            (Some(drained), Some(total)) => Some(Box::pin(async move {
+                tokio::select! { why = drained => why, why = total => why }
+            }) as Until),
+            (drained, total) => drained.or(total),
+        };
+        let received = ends.received.unwrap_or_default();
+        Watch {
+            until,
+            idle: if events {
+                EVENTS_IDLE
+            } else {
+                self.forward.timeouts.idle
+            },
+            alarm: None,
+            before: received.bytes(),
+            received,
+            waits: false,
+            trailers: ends.trailers,
+            client: self.connection.interim.clone(),
         }
-        Ok(Answer::plain(response))
     }
 }
 
-/// A body of unknown length is sent in chunks, whatever the method.
-fn observe_body(
-    body: Body,
-    headers: &mut HeaderMap,
-    record: &mut Record,
-) -> (Body, Option<Arc<AtomicU64>>) {
-    if body.is_end_stream() {
-        return (body, None);
-    }
-    if !headers.contains_key(CONTENT_LENGTH) {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    let bytes = record.receives();
-    (
-        Body::new(Counted::new(body, Arc::clone(&bytes))),
-        Some(bytes),
-    )
+/// What limits the body of an answer.
+struct Ends {
+    end: Option<Instant>,
+    received: Option<Arc<Received>>,
+    trailers: bool,
 }
+
+/// Between two events there may be long pauses.
+const EVENTS_IDLE: Duration = Duration::from_secs(60 * 60);
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers

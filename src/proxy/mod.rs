@@ -6,8 +6,11 @@ mod body;
 mod forward;
 mod refuse;
 mod upgrade;
+mod upload;
 
+use std::any::Any;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -31,7 +34,9 @@ use crate::telemetry::{AccessLine, Record, Recorder, request_id};
 use crate::why::Why;
 use crate::wire::server::Interim;
 use answer::Answer;
-use body::Until;
+
+/// Resolves when what lasts longer than an answer has to end, to why.
+type Until = Pin<Box<dyn Future<Output = Why> + Send>>;
 
 /// What all requests on one worker share.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ pub(crate) struct Connection {
     /// Of the listener that it came by.
     drain: Arc<Drain>,
     interim: Interim,
+    /// What the connection holds of the process, for a tunnel to hold on to.
+    held: Arc<dyn Any + Send + Sync>,
     /// Of requests that are over, for those to come.
     alarms: Mutex<Vec<Alarm>>,
 }
@@ -64,6 +71,7 @@ impl Connection {
         peer: SocketAddr,
         drain: Arc<Drain>,
         interim: Interim,
+        held: Arc<dyn Any + Send + Sync>,
     ) -> Self {
         let text = peer.ip().to_canonical().to_string();
         let peer_text = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
@@ -73,6 +81,7 @@ impl Connection {
             peer_text,
             drain,
             interim,
+            held,
             alarms: Mutex::default(),
         }
     }
@@ -113,6 +122,7 @@ impl Connection {
                 // Its clients have to come back somewhere else, and sooner is better.
                 () = process.begun() => {}
             }
+            Why::Draining
         })
     }
 }
@@ -161,6 +171,9 @@ async fn serve(
     let route = snapshot.route(&target, &head);
     record.routed(route.map(|route| &route.row));
     let route = route.ok_or(Why::NoRoute)?;
+    if route.reject_encoded_slash && target.has_encoded_slash() {
+        return Err(Why::BadPath);
+    }
 
     let logged = record.line().map(|line| line.request_id.clone());
     let id = OnceLock::new();

@@ -1,5 +1,7 @@
 //! Upgrades: a tunnel begins when the upstream has agreed, never before.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,8 +11,8 @@ use http::{HeaderValue, Response};
 use tokio_util::task::TaskTracker;
 
 use super::Connection;
+use super::Until;
 use super::answer::Answer;
-use super::body::Until;
 use crate::message::hop;
 use crate::metrics::OpenConnection;
 use crate::net::tunnel::{self, End, Terms, Traffic};
@@ -79,6 +81,7 @@ pub(super) fn accept(
             upstream,
             until: connection.end_of(route),
             tracker: connection.worker.tunnels.clone(),
+            held: Arc::clone(&connection.held),
         },
     ))
 }
@@ -90,6 +93,8 @@ pub(super) struct Tunnel {
     upstream: Switched<OpenConnection>,
     until: Until,
     tracker: TaskTracker,
+    /// The client's connection is open for as long as the tunnel is.
+    held: Arc<dyn Any + Send + Sync>,
 }
 
 impl Tunnel {
@@ -103,6 +108,7 @@ impl Tunnel {
             client,
             upstream,
             until,
+            held: _held,
             ..
         } = self;
         let (Some(client), Some((upstream, _open))) = (client.take(), upstream.take()) else {
@@ -115,11 +121,14 @@ impl Tunnel {
             idle: IDLE,
             half_closed: HALF_CLOSED,
         };
+        let drained = async {
+            until.await;
+        };
         let carried = Carried {
             traffic: Traffic::default(),
             record: &mut record,
         };
-        let end = tunnel::join(client, upstream, terms, until, &carried.traffic).await;
+        let end = tunnel::join(client, upstream, terms, drained, &carried.traffic).await;
         drop(carried);
         record.ends(match end {
             End::Finished | End::Idle => Why::Ok,
@@ -139,9 +148,7 @@ struct Carried<'a> {
 impl Drop for Carried<'_> {
     fn drop(&mut self) {
         let from_client = self.traffic.from_client.load(Ordering::Relaxed);
-        self.record
-            .receives()
-            .fetch_add(from_client, Ordering::Relaxed);
+        self.record.receives().add(from_client);
         self.record
             .sent(self.traffic.to_client.load(Ordering::Relaxed));
     }

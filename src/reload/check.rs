@@ -48,6 +48,11 @@ pub(super) fn needs_restart(started: &Config, config: &Config) -> Vec<Problem> {
             started.server.workers != config.server.workers,
         ),
         (
+            "server",
+            "max_connections",
+            started.server.max_connections != config.server.max_connections,
+        ),
+        (
             "admin",
             "listen",
             started.admin.listen != config.admin.listen,

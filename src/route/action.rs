@@ -26,9 +26,22 @@ pub struct Forward {
     pub host: HostPolicy,
     pub rewrite: Rewrite,
     pub request_rules: HeaderRules,
-    pub response_timeout: Duration,
+    pub timeouts: Timeouts,
+    /// Bytes of a request's body.
+    pub max_body: u64,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
+}
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For the head of the answer.
+    pub response: Duration,
+    /// For the next piece of a body, of the request or the answer.
+    pub idle: Duration,
+    /// For everything.
+    pub total: Option<Duration>,
 }
 
 /// Send it elsewhere.

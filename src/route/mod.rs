@@ -13,7 +13,7 @@ mod naive;
 
 use std::sync::Arc;
 
-pub use action::{Action, Forward, Redirect, Respond};
+pub use action::{Action, Forward, Redirect, Respond, Timeouts};
 pub use conflict::{Conflict, conflicts};
 pub use pattern::{HostPattern, PathPattern};
 pub use predicate::Predicates;
@@ -33,6 +33,8 @@ pub struct Route {
     pub fingerprint: u64,
     pub matcher: Matcher,
     pub action: Action,
+    /// Refuse paths with an encoded slash or backslash.
+    pub reject_encoded_slash: bool,
     pub response_rules: HeaderRules,
     pub row: Arc<RouteRow>,
     /// What outlives a request of this route waits on it.

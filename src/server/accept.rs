@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::workers::Workers;
+use super::workers::{Slot, Workers};
 use crate::snapshot::Listener;
 
 /// Connections that may wait to be accepted.
@@ -39,10 +40,13 @@ pub(super) async fn accept(
 ) {
     let mut tired = false;
     loop {
+        let slot = free(listener.slots.as_ref(), &listener).await;
         match socket.accept().await.and_then(release) {
             Ok((stream, peer)) => {
                 tired = false;
-                workers.dispatch(stream, peer, &listener);
+                // Asked for only now: loops that wait for a client must not hold what others need.
+                let slots = (slot, free(Some(&workers.slots), &listener).await);
+                workers.dispatch(stream, peer, &listener, slots);
             }
             Err(error) if is_about_one(&error) => {}
             Err(error) => {
@@ -54,6 +58,21 @@ pub(super) async fn accept(
             }
         }
     }
+}
+
+/// A place for one connection more, once there is one. Until then clients wait in the kernel's queue,
+/// which costs nothing and loses none of them.
+async fn free(slots: Option<&Arc<Semaphore>>, listener: &Listener) -> Slot {
+    let slots = slots?;
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    tracing::warn!(
+        listener = listener.name,
+        "as many connections as allowed are open; further ones wait"
+    );
+    // The semaphore is never closed.
+    Arc::clone(slots).acquire_owned().await.ok()
 }
 
 /// Takes the socket from this thread's poller; it will be registered with its worker's.

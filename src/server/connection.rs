@@ -10,8 +10,7 @@ use tokio::net::TcpStream;
 
 use super::workers::Accepted;
 use crate::proxy::{self, Worker};
-use crate::wire::Limits;
-use crate::wire::server::{Handle, Interim, Refused, Terms, serve as serve_http1};
+use crate::wire::server::{Handle, Interim, Refused, serve as serve_http1};
 
 /// Serves requests until the client, a timeout, a drain or the end of the process ends it.
 pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
@@ -19,20 +18,19 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         stream,
         peer,
         listener,
-        counted: _counted,
+        held,
     } = accepted;
     let Ok(stream) = TcpStream::from_std(stream) else {
         return;
     };
-    let terms = Terms {
-        limits: Limits::default(),
-        header_timeout: listener.header_timeout,
-        idle_timeout: listener.idle_timeout,
-    };
     let make = |interim: Interim| {
         let (worker, drain) = (Arc::clone(&worker), Arc::clone(&listener.drain));
         Requests(Arc::new(proxy::Connection::new(
-            worker, peer, drain, interim,
+            worker,
+            peer,
+            drain,
+            interim,
+            Arc::new(held),
         )))
     };
     let closing = async {
@@ -44,7 +42,7 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         }
     };
     tokio::select! {
-        () = serve_http1(stream, &terms, make, closing) => {}
+        () = serve_http1(stream, &listener.terms, make, closing) => {}
         () = listener.drain.over() => {}
         () = worker.stopping.over() => {}
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use tokio::runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::connection;
@@ -24,7 +25,12 @@ use crate::telemetry::{AccessSink, Recorder};
 pub struct Workers {
     threads: Vec<Thread>,
     stopping: Arc<Drain>,
+    /// One for each connection that may be open on all listeners together.
+    pub(super) slots: Arc<Semaphore>,
 }
+
+/// The right to one connection; none where there is no limit.
+pub(super) type Slot = Option<OwnedSemaphorePermit>;
 
 #[derive(Debug)]
 struct Thread {
@@ -43,8 +49,15 @@ pub(super) struct Accepted {
     pub(super) stream: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) listener: Arc<Listener>,
-    /// Given back when the connection ends.
-    pub(super) counted: (OpenConnection, Loaded),
+    pub(super) held: Held,
+}
+
+/// Given back when the connection ends, or the tunnel that it became.
+#[derive(Debug)]
+pub(super) struct Held {
+    _counted: OpenConnection,
+    _loaded: Loaded,
+    _slots: (Slot, Slot),
 }
 
 #[derive(Debug)]
@@ -59,6 +72,7 @@ impl Drop for Loaded {
 impl Workers {
     pub fn start(
         count: usize,
+        most_connections: usize,
         live: &Arc<Live>,
         metrics: &Arc<Metrics>,
         access: &AccessSink,
@@ -79,11 +93,22 @@ impl Workers {
             Thread::start(worker, context)
         };
         let threads = (0..count).map(worker).collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { threads, stopping })
+        let slots = Arc::new(Semaphore::new(most_connections));
+        Ok(Self {
+            threads,
+            stopping,
+            slots,
+        })
     }
 
     /// Hands a socket to the worker with the fewest connections.
-    pub(super) fn dispatch(&self, stream: TcpStream, peer: SocketAddr, listener: &Arc<Listener>) {
+    pub(super) fn dispatch(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        listener: &Arc<Listener>,
+        slots: (Slot, Slot),
+    ) {
         let load = |thread: &&Thread| thread.load.load(Ordering::Relaxed);
         let Some(thread) = self.threads.iter().min_by_key(load) else {
             return;
@@ -93,7 +118,11 @@ impl Workers {
             stream,
             peer,
             listener: Arc::clone(listener),
-            counted: (listener.row.open(), Loaded(Arc::clone(&thread.load))),
+            held: Held {
+                _counted: listener.row.open(),
+                _loaded: Loaded(Arc::clone(&thread.load)),
+                _slots: slots,
+            },
         };
         // A worker that is gone is stopping, and drops what it gets.
         let _ = thread.sockets.send(accepted);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
+use tokio::sync::Semaphore;
 
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
@@ -19,6 +20,7 @@ use crate::metrics::{ConnectionRow, Metrics};
 use crate::net::Drain;
 use crate::route::{Route, Table};
 use crate::upstream::Upstream;
+use crate::wire::server::Terms;
 
 /// All that serves, of one generation.
 #[derive(Debug)]
@@ -48,8 +50,10 @@ struct SharedUpstream {
 pub struct Listener {
     pub name: String,
     pub address: SocketAddr,
-    pub header_timeout: Duration,
-    pub idle_timeout: Duration,
+    /// What one of its connections may do.
+    pub terms: Terms,
+    /// One for each connection that may be open, if there is a limit.
+    pub slots: Option<Arc<Semaphore>>,
     pub row: Arc<ConnectionRow>,
     /// Its connections wait on it.
     pub drain: Arc<Drain>,

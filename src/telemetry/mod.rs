@@ -9,5 +9,5 @@ mod trace;
 
 pub(crate) use access::{AccessLine, AccessSink};
 pub(crate) use logs::Logs;
-pub(crate) use record::{Outcome, Record, Recorder};
+pub(crate) use record::{Outcome, Received, Record, Recorder};
 pub(crate) use trace::request_id;

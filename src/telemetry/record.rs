@@ -2,7 +2,7 @@
 //! the handler, in the middle of a body, or because the client left and everything was dropped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -23,6 +23,32 @@ pub(crate) struct Recorder {
     pub access: AccessSink,
 }
 
+/// What a client has sent of a body. It is read by others while the body is on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    bytes: AtomicU64,
+    waits: AtomicBool,
+}
+
+impl Received {
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Is it the client that is waited for?
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_waits(&self, waits: bool) {
+        self.waits.store(waits, Ordering::Relaxed);
+    }
+}
+
 /// One request, from its head to the last byte of its answer.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -33,7 +59,7 @@ pub(crate) struct Record {
     status: u16,
     why: Why,
     outcome: Outcome,
-    bytes_in: Option<Arc<AtomicU64>>,
+    bytes_in: Option<Arc<Received>>,
     bytes_out: u64,
     exchange_started: Option<Instant>,
     ttfb: Option<Duration>,
@@ -85,6 +111,10 @@ impl Record {
         self.row = Some(row);
     }
 
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     pub(crate) fn exchange_starts(&mut self) {
         self.exchange_started = Some(Instant::now());
     }
@@ -106,7 +136,7 @@ impl Record {
     }
 
     /// The counter of what the client sends, which the request's body advances on its own.
-    pub(crate) fn receives(&mut self) -> Arc<AtomicU64> {
+    pub(crate) fn receives(&mut self) -> Arc<Received> {
         Arc::clone(self.bytes_in.get_or_insert_default())
     }
 
@@ -142,7 +172,7 @@ impl Drop for Record {
         let bytes_in = self
             .bytes_in
             .as_ref()
-            .map_or(0, |bytes| bytes.load(Ordering::Relaxed));
+            .map_or(0, |received| received.bytes());
         self.shard(|shard| {
             match self.outcome {
                 Outcome::Answer => shard.duration(duration),

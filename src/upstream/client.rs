@@ -13,9 +13,10 @@ use thiserror::Error;
 use super::connect::connect;
 use super::pool::{Counted, Return};
 use super::{Server, Upstream};
+use crate::message::fault::{BodyFault, cause};
 use crate::why::Why;
-use crate::wire::Limits;
 use crate::wire::client::{self, AnswerBody, Cause, Connection, Failure};
+use crate::wire::{Limits, Refusal};
 
 /// Answers have larger heads than requests, and come from those whom the operator chose.
 const LIMITS: Limits = Limits {
@@ -47,10 +48,27 @@ impl ExchangeError {
             Self::Exchange(failure) => match failure.cause {
                 Cause::Closed(_) => Why::UpstreamReset,
                 Cause::Refused(_) => Why::UpstreamInvalid,
-                Cause::Client => Why::ClientGone,
-                Cause::Request(_) => Why::BadRequest,
+                Cause::Body(ref error) => why_of_request(error),
             },
         }
+    }
+}
+
+/// Why the body of a request broke off.
+fn why_of_request(error: &axum::Error) -> Why {
+    match cause::<BodyFault>(error) {
+        Some(BodyFault::TooLarge) => Why::BodyTooLarge,
+        Some(BodyFault::Stalled) => Why::BodyTimeout,
+        None if cause::<Refusal>(error).is_some() => Why::BadRequest,
+        None => Why::ClientGone,
+    }
+}
+
+/// Why the body of an answer broke off: it may be because that of the request did.
+pub(crate) fn why_of_body(error: &axum::Error) -> Why {
+    match cause::<Cause>(error) {
+        Some(Cause::Body(error)) => why_of_request(error),
+        _ => Why::UpstreamTruncated,
     }
 }
 

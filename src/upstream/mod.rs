@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
 
-pub(crate) use client::ExchangeError;
+pub(crate) use client::{ExchangeError, why_of_body};
 pub(crate) use pool::{Pool, PoolSettings};
 
 use crate::metrics::ConnectionRow;

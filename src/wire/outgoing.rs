@@ -55,6 +55,11 @@ impl Sender {
         self.body.is_none() && self.out.is_empty()
     }
 
+    /// Bytes that were taken so far, if more wait to be.
+    pub(super) fn blocked(&self) -> Option<u64> {
+        (!self.out.is_empty()).then_some(self.out.written)
+    }
+
     /// Gives up what was not sent.
     pub(super) fn abandon(&mut self) {
         self.body = None;

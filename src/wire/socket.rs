@@ -30,6 +30,8 @@ pub(super) struct Outgoing {
     head: BytesMut,
     data: Bytes,
     tail: &'static [u8],
+    /// Bytes written so far.
+    pub(super) written: u64,
 }
 
 /// Pieces up to this size are copied behind the head, to leave with it in one plain write.
@@ -93,6 +95,7 @@ impl Outgoing {
     }
 
     fn advance(&mut self, written: usize) {
+        self.written += written as u64;
         let head = written.min(self.head.len());
         self.head.advance(head);
         let data = (written - head).min(self.data.len());

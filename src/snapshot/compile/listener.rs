@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::super::{Listener, Snapshot};
 use super::{Surroundings, fingerprint};
-use crate::config::{self, Config, KeyPath, ListenerTimeout, Problem};
+use crate::config::{self, Config, KeyPath, ListenerLimit, ListenerTimeout, Problem, Size};
+use crate::wire::{Limits, server::Terms};
 
 pub(super) fn compile(
     config: &Config,
@@ -25,6 +28,7 @@ pub(super) fn compile(
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut listeners = Vec::new();
     for (index, (place, listener)) in wanted.into_iter().enumerate() {
+        check(&listener.limit, &place, problems);
         let listener = build(listener, previous, surroundings);
         // Port 0 asks for a port of its own each time.
         let address = listener.address;
@@ -45,13 +49,14 @@ pub(super) fn compile(
 /// The shorthand and the long form.
 fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
     let short = config.listen.iter().map(|address| {
-        let timeout = ListenerTimeout::default();
+        let (timeout, limit) = Default::default();
         (
             KeyPath::from("listen"),
             config::Listener {
                 name: None,
                 address: *address,
                 timeout,
+                limit,
             },
         )
     });
@@ -70,7 +75,8 @@ fn build(
 ) -> Arc<Listener> {
     let address = listener.address.0;
     let name = listener.name.unwrap_or_else(|| address.to_string());
-    let fingerprint = fingerprint(&(&name, address, &listener.timeout));
+    let config::Listener { timeout, limit, .. } = listener;
+    let fingerprint = fingerprint(&(&name, address, &timeout, &limit));
     let same = |known: &&Arc<Listener>| known.fingerprint == fingerprint;
     let known = previous.and_then(|previous| previous.listeners.iter().find(same));
     known.cloned().unwrap_or_else(|| {
@@ -78,10 +84,50 @@ fn build(
             row: surroundings.metrics.listener(&name),
             name,
             address,
-            header_timeout: listener.timeout.header.0,
-            idle_timeout: listener.timeout.idle.0,
+            slots: limit
+                .connections
+                .map(|count| Arc::new(Semaphore::new(count))),
+            terms: terms(&timeout, &limit),
             drain: Arc::default(),
             fingerprint,
         })
     })
+}
+
+fn terms(timeout: &ListenerTimeout, limit: &ListenerLimit) -> Terms {
+    let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+    Terms {
+        limits: Limits {
+            head: bytes(limit.head),
+            target: bytes(limit.target),
+            fields: limit.fields,
+        },
+        header_timeout: timeout.header.0,
+        idle_timeout: timeout.idle.0,
+        write_timeout: timeout.write.0,
+        requests: limit.requests.unwrap_or(u64::MAX),
+    }
+}
+
+/// Limits within which every honest request fits, and no single one takes much memory.
+fn check(limit: &ListenerLimit, place: &KeyPath, problems: &mut Vec<Problem>) {
+    let place = place.key("limit");
+    let mut wrong = |key: &str, holds: bool, rule: &str| {
+        if !holds {
+            problems.push(Problem::error(place.key(key), rule));
+        }
+    };
+    let sizes = 512..=16 << 20;
+    let rule = "it must be from 512B to 16MiB";
+    wrong("head", sizes.contains(&limit.head.0), rule);
+    wrong("target", sizes.contains(&limit.target.0), rule);
+    let fields = (8..=256).contains(&limit.fields);
+    wrong("fields", fields, "it must be from 8 to 256");
+    let connections = (1..=Semaphore::MAX_PERMITS).contains(&limit.connections.unwrap_or(1));
+    wrong("connections", connections, "it must be 1 or more");
+    wrong(
+        "requests",
+        limit.requests != Some(0),
+        "it must be 1 or more",
+    );
 }

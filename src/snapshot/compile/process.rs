@@ -1,5 +1,7 @@
 //! Checks of the tables about the process as a whole.
 
+use tokio::sync::Semaphore;
+
 use crate::config::{Config, KeyPath, Problem};
 
 /// A histogram with more buckets than this costs every scrape more than it tells.
@@ -29,6 +31,13 @@ pub(super) fn check(config: &Config, problems: &mut Vec<Problem>) {
         problems.push(
             Problem::error(KeyPath::from("server").key("workers"), message)
                 .help("leave it out for one per core"),
+        );
+    }
+    if !(1..=Semaphore::MAX_PERMITS).contains(&config.server.max_connections.unwrap_or(1)) {
+        let place = KeyPath::from("server").key("max_connections");
+        problems.push(
+            Problem::error(place, "it must be 1 or more")
+                .help("leave it out for no limit of its own"),
         );
     }
     if config.reload.poll_interval.0.is_zero() {

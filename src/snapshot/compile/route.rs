@@ -9,13 +9,13 @@ use super::super::Snapshot;
 use super::header::{header_value, rules};
 use super::upstream::Upstreams;
 use super::{Surroundings, at, fingerprint, sound};
-use crate::config::{self, Config, KeyPath, Problem};
+use crate::config::{self, Config, EncodedSlash, KeyPath, Problem};
 use crate::message::forwarded::HostPolicy;
 use crate::message::template::Template;
 use crate::metrics::UNMATCHED;
 use crate::route::{
     Action, Forward, HostPattern, Matcher, PathPattern, Predicates, Redirect, Respond, Rewrite,
-    Route,
+    Route, Timeouts,
 };
 
 /// A longer name makes every one of its series larger, and nobody reads it.
@@ -94,6 +94,7 @@ impl Compiler<'_, '_> {
             fingerprint,
             matcher,
             action,
+            reject_encoded_slash: self.route.encoded_slash == EncodedSlash::Reject,
             response_rules,
             drain: Arc::default(),
         })
@@ -213,9 +214,37 @@ impl Compiler<'_, '_> {
             host: host?,
             rewrite: rewrite?,
             request_rules,
-            response_timeout: self.route.timeout.response.0,
+            timeouts: self.timeouts(),
+            max_body: self.route.limit.body.map_or(u64::MAX, |size| size.0),
             forwarded: self.route.forwarded,
         })
+    }
+
+    fn timeouts(&mut self) -> Timeouts {
+        let config::RouteTimeout {
+            response,
+            idle,
+            total,
+        } = &self.route.timeout;
+        let place = self.at.key("timeout");
+        let given = [
+            ("response", Some(response)),
+            ("idle", Some(idle)),
+            ("total", total.as_ref()),
+        ];
+        for (key, time) in given {
+            if time.is_some_and(|time| time.0.is_zero()) {
+                let message = "no request can be answered in no time";
+                let help = "write a time such as \"30s\", or leave it out for the default";
+                self.problems
+                    .push(Problem::error(place.key(key), message).help(help));
+            }
+        }
+        Timeouts {
+            response: response.0,
+            idle: idle.0,
+            total: total.map(|total| total.0),
+        }
     }
 
     fn rewrite(&mut self) -> Option<Rewrite> {

@@ -1,13 +1,13 @@
 //! The body of an answer, and what becomes of the connection after it.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::super::buffers;
 use super::super::incoming::{Incoming, Step};
 use super::super::socket::poll_fill;
 use super::{Connection, Exchange, Reclaim};
@@ -74,48 +74,64 @@ impl http_body::Body for AnswerBody {
     }
 }
 
-/// The rest of an answer. It sends the rest of the request on, too, and gives the connection back.
+/// The rest of an answer. It gives the connection back.
 pub(super) struct ResponseBody<G: Send + Unpin + 'static, R: Reclaim<G>> {
-    pub(super) exchange: Option<Exchange<G>>,
+    pub(super) exchange: Arc<Under<G>>,
     pub(super) incoming: Incoming,
     pub(super) keep: bool,
     pub(super) reclaim: R,
 }
 
-impl<G: Send + Unpin + 'static, R: Reclaim<G>> ResponseBody<G, R> {
-    /// All of the body, if it is here and the request has been sent.
-    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
-        let exchange = self.exchange.as_mut()?;
-        let length = usize::try_from(self.incoming.exact()?).ok()?;
-        let input = &mut exchange.connection.input;
-        if !exchange.upload.is_done() || input.len() < length {
-            return None;
+/// An exchange under way after the head of its answer; none once it is over. The lock is there
+/// because two hold it: the body of the answer, and [`Rest`] while the request is still sent.
+pub(super) type Under<G> = Mutex<Option<Exchange<G>>>;
+
+/// What is left of a request whose answer has begun, in the extensions of that answer. Whoever writes
+/// the answer sends this on too when the client does not take what is written: it may be a client
+/// that reads nothing until it has sent everything.
+#[derive(Clone)]
+pub struct Rest(Arc<dyn Upload>);
+
+trait Upload: Send + Sync {
+    fn poll_send(&self, cx: &mut Context<'_>);
+}
+
+impl Rest {
+    pub(super) fn new<G: Send + Unpin + 'static>(exchange: &Arc<Under<G>>) -> Self {
+        Self(Arc::clone(exchange) as Arc<dyn Upload>)
+    }
+
+    /// Sends what can be sent. What goes wrong is told by the body of the answer.
+    pub fn poll_send(&self, cx: &mut Context<'_>) {
+        self.0.poll_send(cx);
+    }
+}
+
+impl<G: Send + Unpin + 'static> Upload for Under<G> {
+    fn poll_send(&self, cx: &mut Context<'_>) {
+        let mut exchange = self.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(exchange) = &mut *exchange
+            && let Err(cause) = exchange.upload(cx)
+        {
+            exchange.failed = Some(cause);
         }
-        let bytes = input.split_to(length).freeze();
-        self.incoming = Incoming::Done;
-        self.finish();
-        Some(bytes)
+    }
+}
+
+impl<G: Send + Unpin + 'static, R: Reclaim<G>> ResponseBody<G, R> {
+    fn exchange(&self) -> MutexGuard<'_, Option<Exchange<G>>> {
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer has ended: the connection goes back if the request has, too, and nothing unasked
     /// came after it.
-    pub(super) fn finish(&mut self) -> bool {
-        let Some(exchange) = &mut self.exchange else {
-            return true;
-        };
-        if !exchange.upload.is_done() {
-            return false;
+    fn finish(&mut self) {
+        let exchange = self
+            .exchange()
+            .take_if(|exchange| exchange.upload.is_done());
+        if let Some(exchange) = exchange {
+            exchange.finish(self.keep, &mut self.reclaim);
         }
-        let clean = exchange.connection.input.is_empty() && !exchange.broken;
-        if let Some(mut exchange) = self.exchange.take()
-            && self.keep
-            && clean
-        {
-            exchange.connection.exchanges += 1;
-            buffers::give_back(&mut exchange.connection.input);
-            self.reclaim.reclaim(exchange.connection);
-        }
-        true
     }
 }
 
@@ -128,34 +144,35 @@ impl<G: Send + Unpin + 'static, R: Reclaim<G>> http_body::Body for ResponseBody<
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let Some(exchange) = &mut this.exchange else {
+        let mut guard = this.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(exchange) = &mut *guard else {
             return Poll::Ready(None);
         };
+        if let Some(failed) = exchange.failed.take() {
+            return Poll::Ready(Some(Err(axum::Error::new(failed))));
+        }
         exchange.upload(cx).map_err(axum::Error::new)?;
-        loop {
+        let frame = loop {
             let Connection { read, input, .. } = &mut exchange.connection;
             match this.incoming.step(input).map_err(axum::Error::new)? {
-                Step::Frame(frame) => {
-                    if this.incoming.is_done() {
-                        this.finish();
-                    }
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Step::End => {
-                    this.finish();
-                    return Poll::Ready(None);
-                }
+                Step::Frame(frame) => break Some(frame),
+                Step::End => break None,
                 Step::Starved => {
                     this.incoming.make_room(input);
                     let read = ready!(poll_fill(read, input, cx)).map_err(axum::Error::new)?;
                     if read == 0 {
                         this.incoming.ended().map_err(axum::Error::new)?;
-                        this.exchange = None;
+                        *guard = None;
                         return Poll::Ready(None);
                     }
                 }
             }
+        };
+        drop(guard);
+        if this.incoming.is_done() {
+            this.finish();
         }
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {

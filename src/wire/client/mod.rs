@@ -2,14 +2,13 @@
 
 mod body;
 
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode};
 use thiserror::Error;
@@ -20,10 +19,10 @@ use super::incoming::Incoming;
 use super::outgoing::{Framing, SendError, Sender};
 use super::socket::{Outgoing, poll_fill};
 use super::upgraded::Upgraded;
-use super::{Limits, Refusal, Reuse, encode, framing, parse};
-use body::ResponseBody;
+use super::{Limits, Refusal, Reuse, buffers, encode, framing, parse};
+use body::{ResponseBody, Under};
 
-pub use body::AnswerBody;
+pub use body::{AnswerBody, Rest};
 
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]
@@ -55,19 +54,8 @@ pub enum Cause {
     Closed(#[source] io::Error),
     #[error("the answer is not sound HTTP/1.1")]
     Refused(#[from] Refusal),
-    #[error("the client broke off its request")]
-    Client,
-    #[error("the body of the request is not sound HTTP/1.1")]
-    Request(#[source] Refusal),
-}
-
-impl Cause {
-    /// Why the body of a request broke off.
-    fn of_body(error: &axum::Error) -> Self {
-        let mut causes = std::iter::successors(error.source(), |&error| error.source());
-        let refusal = causes.find_map(|error| error.downcast_ref::<Refusal>());
-        refusal.map_or(Self::Client, |refusal| Self::Request(*refusal))
-    }
+    #[error("the body of the request broke off")]
+    Body(#[source] axum::Error),
 }
 
 impl<G> Connection<G> {
@@ -132,6 +120,7 @@ where
         upload,
         answered: false,
         broken: false,
+        failed: None,
     };
     let answer = poll_fn(|cx| exchange.poll_head(cx, &limits, interim)).await;
     let answer = answer.and_then(|answer| {
@@ -178,6 +167,8 @@ struct Exchange<G> {
     answered: bool,
     /// Half a request was sent: nothing else can follow it.
     broken: bool,
+    /// Why the request broke off, for the body of the answer to tell.
+    failed: Option<Cause>,
 }
 
 impl<G> Exchange<G> {
@@ -188,7 +179,7 @@ impl<G> Exchange<G> {
             return Ok(());
         }
         match self.upload.poll_send(&self.connection.write, cx) {
-            Poll::Ready(Err(SendError::Body(error))) => Err(Cause::of_body(&error)),
+            Poll::Ready(Err(SendError::Body(error))) => Err(Cause::Body(error)),
             Poll::Ready(Err(SendError::Socket(_))) => {
                 self.upload.abandon();
                 self.broken = true;
@@ -225,10 +216,10 @@ impl<G> Exchange<G> {
 
 impl<G: Send + Unpin + 'static> Exchange<G> {
     fn into_response<R: Reclaim<G>>(
-        self,
+        mut self,
         head: parse::ResponseHead,
         incoming: Incoming,
-        reclaim: R,
+        mut reclaim: R,
     ) -> Response<AnswerBody> {
         let keep = framing::reuse(head.version, &head.headers) == Reuse::Keep;
         let mut response = Response::new(AnswerBody::Empty);
@@ -250,17 +241,45 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
             }
             return response;
         }
-        let mut body = ResponseBody {
-            exchange: Some(self),
-            incoming,
-            keep,
-            reclaim,
-        };
-        *response.body_mut() = match body.take_whole() {
-            Some(bytes) => bytes.into(),
-            None => Body::new(body).into(),
+        *response.body_mut() = match self.take_whole(&incoming) {
+            Some(bytes) => {
+                self.finish(keep, &mut reclaim);
+                bytes.into()
+            }
+            None => {
+                let uploads = !self.upload.is_done();
+                let exchange: Arc<Under<G>> = Arc::new(Mutex::new(Some(self)));
+                if uploads {
+                    response.extensions_mut().insert(Rest::new(&exchange));
+                }
+                let body = ResponseBody {
+                    exchange,
+                    incoming,
+                    keep,
+                    reclaim,
+                };
+                AnswerBody::from(Body::new(body))
+            }
         };
         response
+    }
+
+    /// All of the answer's body, if it is here and the request has been sent.
+    fn take_whole(&mut self, incoming: &Incoming) -> Option<Bytes> {
+        let length = usize::try_from(incoming.exact()?).ok()?;
+        let input = &mut self.connection.input;
+        let whole = self.upload.is_done() && input.len() >= length;
+        whole.then(|| input.split_to(length).freeze())
+    }
+
+    /// Both messages have ended.
+    fn finish(mut self, keep: bool, reclaim: &mut impl Reclaim<G>) {
+        let clean = self.connection.input.is_empty() && !self.broken;
+        if keep && clean {
+            self.connection.exchanges += 1;
+            buffers::give_back(&mut self.connection.input);
+            reclaim.reclaim(self.connection);
+        }
     }
 }
 

@@ -30,6 +30,10 @@ pub struct Terms {
     pub header_timeout: Duration,
     /// From the end of an answer to the first byte of the next request.
     pub idle_timeout: Duration,
+    /// While the client takes nothing of an answer.
+    pub write_timeout: Duration,
+    /// On one connection; the last one closes it.
+    pub requests: u64,
 }
 
 /// What answers the requests of one connection.
@@ -57,6 +61,7 @@ where
         closing,
         alarm: Alarm::new(terms.header_timeout),
         begun: true,
+        requests: 0,
         last: false,
     };
     loop {
@@ -115,6 +120,7 @@ struct Connection<'a, C> {
     alarm: Alarm,
     /// The first byte of the head has come. For the first request the time runs from the connection.
     begun: bool,
+    requests: u64,
     /// No further request will be read.
     last: bool,
 }
@@ -174,7 +180,9 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
                 return Ok(Next::Linger);
             }
         };
-        self.last |= framing::reuse(head.version, &head.headers) == Reuse::Close;
+        self.requests += 1;
+        self.last |= framing::reuse(head.version, &head.headers) == Reuse::Close
+            || self.requests >= self.terms.requests;
         let (request, upgrade) = self.request(head, length);
         let response = {
             let mut answering = std::pin::pin!(handler.handle(request));

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,16 +11,51 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::time::timeout;
 
+use super::super::client::Rest;
 use super::super::incoming::Step;
 use super::super::outgoing::{Framing, SendError, Sender};
 use super::super::{date, encode};
 use super::shared::State;
 use super::{Asked, Connection, Gone};
+use crate::net::Alarm;
 
 /// After the last answer: how long, and how much, a client may still send before it is cut. Cutting
 /// at once could take back the answer that it has not read yet.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
+
+/// With a client that does not take what is sent to it.
+#[derive(Debug, Default)]
+struct Patience {
+    /// What had been taken when it was last looked.
+    taken: Option<u64>,
+}
+
+impl Patience {
+    /// `blocked` is how much was taken so far, if there is more to be taken.
+    fn poll_over(
+        &mut self,
+        blocked: Option<u64>,
+        limit: Duration,
+        alarm: &mut Alarm,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if blocked.is_none() || self.taken.is_none() {
+            self.taken = blocked;
+            if blocked.is_none() {
+                return Poll::Pending;
+            }
+            alarm.set(limit);
+        }
+        loop {
+            ready!(alarm.poll(cx));
+            if std::mem::replace(&mut self.taken, blocked) == blocked {
+                return Poll::Ready(());
+            }
+            alarm.set(limit);
+        }
+    }
+}
 
 impl<C: Future<Output = ()>> Connection<'_, C> {
     /// Writes an answer whole, head and first bytes of the body together.
@@ -30,20 +65,33 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         asked: &Asked,
     ) -> Result<(), Gone> {
         let (mut head, body) = response.into_parts();
+        let rest = head.extensions.remove::<Rest>();
         self.settle_request_body();
         let framing = self.frame(&mut head.headers, head.status, &body, asked);
         let mut out = std::mem::take(&mut self.shared.lock().output);
         encode::response(head.status, &head.headers, out.head());
         let body = framing.is_some().then_some(body);
         let mut sender = Sender::new(out, body, framing.unwrap_or(Framing::Known(0)));
-        let shared = &self.shared;
-        poll_fn(|cx| match sender.poll_send(&shared.write, cx) {
+        let mut patience = Patience::default();
+        poll_fn(|cx| match sender.poll_send(&self.shared.write, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
             Poll::Ready(Err(SendError::Body(_) | SendError::Socket(_))) => Poll::Ready(Err(Gone)),
-            Poll::Pending if shared.is_gone(cx) => Poll::Ready(Err(Gone)),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending if self.shared.is_gone(cx) => Poll::Ready(Err(Gone)),
+            Poll::Pending => {
+                if let Some(rest) = &rest {
+                    rest.poll_send(cx);
+                }
+                let limit = self.terms.write_timeout;
+                let ends = patience.poll_over(sender.blocked(), limit, &mut self.alarm, cx);
+                if ends.is_ready() {
+                    self.shared.lock().stalled = true;
+                    return Poll::Ready(Err(Gone));
+                }
+                Poll::Pending
+            }
         })
         .await?;
+        drop(rest);
         // What of the request was not read can be told from the next one only if all of it is here.
         self.settle_request_body();
         Ok(())
