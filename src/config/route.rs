@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::error_page::ErrorPage;
 use super::units::{OneOrMany, Time};
 
 #[derive(Debug, Clone, Default, Hash, Deserialize)]
@@ -39,6 +40,8 @@ pub struct Route {
     pub timeout: RouteTimeout,
     /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
     pub forwarded: bool,
+    /// What clients see when a request of this route fails, before what is for all routes.
+    pub error_page: ErrorPage,
 }
 
 /// Changes of the path before forwarding. A path that has not the prefix is left alone.

@@ -13,8 +13,8 @@ use http::request::Parts;
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
 use crate::config::Drain as DrainTimeout;
-use crate::message::Target;
 use crate::message::forwarded::Trusted;
+use crate::message::{ErrorPages, Target};
 use crate::metrics::{ConnectionRow, Metrics};
 use crate::net::Drain;
 use crate::route::{Route, Table};
@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub access_log: bool,
     pub shutdown_grace: Duration,
     pub listeners: Vec<Arc<Listener>>,
+    /// Beside the routes and not in them, so that a route is kept when only its pages change.
+    pub error_pages: ErrorPages,
     drain_timeout: DrainTimeout,
     routes: Vec<Arc<Route>>,
     table: Table,
