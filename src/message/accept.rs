@@ -138,10 +138,8 @@ fn is_json(media: &str) -> bool {
 /// None for what is no q-value.
 fn thousandths(text: &str) -> Option<u16> {
     let value: f32 = text.trim().parse().ok()?;
-    // In range: at most 1000.
-    (0.0..=1.0)
-        .contains(&value)
-        .then(|| (value * 1000.0) as u16)
+    let in_range = (0.0..=1.0).contains(&value);
+    in_range.then_some((value * 1000.0).round() as u16)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::pages::Named;
 use super::retired::Retired;
 use super::source::{ConfigSource, Hash, Reading};
 use super::status::{ListenerStatus, Outcome, Refused, SharedStatus, Status};
-use crate::config::{Config, Problem, Reload, Report};
+use crate::config::{Config, PageFiles, Problem, Reload, Report};
 use crate::demo::Demo;
 use crate::metrics::{Metrics, ReloadResult};
 use crate::server::{Listeners, Prepared};
@@ -90,7 +90,11 @@ impl Reloader {
             parts,
             status: status.clone(),
             settings: config.reload.clone(),
-            started: config,
+            // Only its settings are compared with later ones.
+            started: Config {
+                page_files: PageFiles::default(),
+                ..config
+            },
             applied: hash,
             named: reading.named().cloned().unwrap_or_default(),
             refused: None,
