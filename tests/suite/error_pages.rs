@@ -176,71 +176,76 @@ fn answers_that_are_no_errors_of_the_proxy_are_left_alone() {
     }
 }
 
+/// Checks a file with this line in either table, and this `page.html` beside it.
+#[track_caller]
+fn assert_refused(line: &str, page: Option<&[u8]>, message: &str, help: &str) {
+    let tables = [
+        ("[error_page]\n", "error_page", 3),
+        (
+            "[[route]]\nrespond = {}\n[route.error_page]\n",
+            "route[0].error_page",
+            5,
+        ),
+    ];
+    for (before, key, number) in tables {
+        let text = format!("listen = \"127.0.0.1:0\"\n{before}{line}\n");
+        let written = Written::new(&text);
+        if let Some(page) = page {
+            fs::write(written.path.with_file_name("page.html"), page).unwrap();
+        }
+        let said = written.check();
+        assert_eq!(said.code, Some(1), "{text}");
+        let status = line.split(' ').next().unwrap_or_default();
+        let place = format!("pointsman.toml:{number}:7 ({key}.{status})");
+        for part in [message, help, &place] {
+            assert!(said.err.contains(part), "{part}: {}", said.err);
+        }
+    }
+}
+
 #[test]
-fn each_thing_wrong_with_a_page_is_told_with_its_place_and_what_to_write() {
-    let place = "the page `page.html`";
-    let table: [(&str, Option<&[u8]>, &str, &str); 7] = [
-        ("502 = \"page.html\"", None, "is not there", "write it to /"),
+fn a_page_that_cannot_be_sent_is_told_with_its_place_and_where_to_write_it() {
+    let large = [b'x'; 1024 * 1024 + 1];
+    let table: [(Option<&[u8]>, &str); 4] = [
+        (None, "is not there"),
+        (Some(b""), "is empty"),
+        (Some(b"\xff"), "is not UTF-8 text"),
+        (Some(&large), "is larger than 1048576 bytes"),
+    ];
+    for (page, why) in table {
+        let message = format!("the page `page.html` {why}");
+        let help = "/page.html, or take this key away";
+        assert_refused("502 = \"page.html\"", page, &message, help);
+    }
+    assert_refused(
+        "502 = \"/.html\"",
+        None,
+        "the page `/.html` is not there",
+        "write it to /.html",
+    );
+}
+
+#[test]
+fn a_key_or_name_that_says_nothing_is_told_with_what_to_write() {
+    let table = [
+        ("502 = \".\"", "does not tell", ".html, .json or .txt"),
         (
-            "502 = \"page.html\"",
-            Some(b""),
-            "is empty",
-            "write it to /",
-        ),
-        (
-            "502 = \"page.html\"",
-            Some(b"\xff"),
-            "is not UTF-8 text",
-            "write it to /",
-        ),
-        (
-            "502 = \"page.html\"",
-            Some(&[b'x'; 1024 * 1024 + 1]),
-            "is larger than 1048576 bytes",
-            "",
-        ),
-        (
-            "502 = \".\"",
-            None,
-            "does not tell what kind of page it is",
+            "502 = \"page.png\"",
+            "does not tell",
             ".html, .json or .txt",
         ),
         (
-            "502 = \"page.png\"",
-            None,
-            "does not tell what kind of page it is",
-            ".txt",
+            "200 = \"page.html\"",
+            "`200` is not the status",
+            "4xx, 5xx or default",
         ),
         (
-            "200 = \"page.html\"",
-            Some(b"x"),
-            "`200` is not the status of an error",
-            "4xx, 5xx",
+            "6xx = \"page.html\"",
+            "`6xx` is not the status",
+            "4xx, 5xx or default",
         ),
     ];
-    for (table, page, message, help) in table {
-        for (before, key, line) in [
-            ("[error_page]\n", "error_page", 3),
-            (
-                "[[route]]\nrespond = {}\n[route.error_page]\n",
-                "route[0].error_page",
-                5,
-            ),
-        ] {
-            let text = format!("listen = \"127.0.0.1:0\"\n{before}{table}\n");
-            let written = Written::new(&text);
-            if let Some(page) = page {
-                fs::write(written.path.with_file_name("page.html"), page).unwrap();
-            }
-            let said = written.check();
-            assert_eq!(said.code, Some(1), "{text}");
-            let wanted = format!(":{line}:7 ({key}.{}", table.split(' ').next().unwrap());
-            for part in [message, help, wanted.as_str()] {
-                assert!(said.err.contains(part), "{part}: {}", said.err);
-            }
-            if !help.is_empty() && help.starts_with("write") {
-                assert!(said.err.contains(place), "{}", said.err);
-            }
-        }
+    for (line, message, help) in table {
+        assert_refused(line, Some(b"x"), message, help);
     }
 }
