@@ -68,10 +68,12 @@ impl Accept {
         let wanted = candidates
             .iter()
             .map(|candidate| self.wanted(form(candidate)));
-        let taken = wanted.enumerate().filter(|(_, wanted)| wanted.quality > 0);
-        // The last of equals is what `max_by_key` gives.
-        let taken: Vec<_> = taken.collect();
-        let best = taken.into_iter().rev().max_by_key(|(_, wanted)| *wanted);
+        // From behind, because `max_by_key` gives the last of equals.
+        let best = wanted
+            .enumerate()
+            .rev()
+            .filter(|(_, wanted)| wanted.quality > 0);
+        let best = best.max_by_key(|(_, wanted)| *wanted);
         best.map(|(index, _)| index)
     }
 
