@@ -2,6 +2,7 @@
 //!
 //! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
 
+mod error_page;
 mod expand;
 mod listener;
 mod parse;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use error_page::{ErrorPage, PageFile, PageFiles};
 pub use listener::{Listener, ListenerLimit, ListenerTimeout};
 pub use parse::parse;
 pub use problem::{Problem, Report, Severity, nearest};
@@ -47,9 +49,21 @@ pub struct Config {
     pub route: Vec<Route>,
     /// Named groups of servers.
     pub upstream: BTreeMap<String, Upstream>,
+    /// What clients see when a request fails, on every route and where there is none.
+    pub error_page: ErrorPage,
+    /// The content of the files that are named, read beside this one.
+    #[serde(skip)]
+    pub page_files: PageFiles,
 }
 
 impl Config {
+    /// Every file that an error page is read from, as it is written.
+    pub fn error_page_files(&self) -> impl Iterator<Item = &str> {
+        let routes = self.route.iter().map(|route| &route.error_page);
+        let tables = routes.chain([&self.error_page]);
+        tables.flat_map(ErrorPage::files)
+    }
+
     /// Does anything point at the built-in demo origin?
     pub fn uses_demo(&self) -> bool {
         let named = self

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::error_page::ErrorPage;
 use super::units::{OneOrMany, Size, Time};
 
 #[derive(Debug, Clone, Default, Hash, Deserialize)]
@@ -43,6 +44,8 @@ pub struct Route {
     pub encoded_slash: EncodedSlash,
     /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
     pub forwarded: bool,
+    /// What clients see when a request of this route fails, before what is for all routes.
+    pub error_page: ErrorPage,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize)]

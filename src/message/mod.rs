@@ -1,12 +1,17 @@
 //! What a request and an answer are made of, and the rules for passing them on.
 
+pub mod accept;
+pub mod error_pages;
 pub mod fault;
 pub mod forwarded;
 pub mod hop;
+pub mod page;
 pub mod rejection;
 pub mod rules;
 pub mod target;
 pub mod template;
 
+pub use accept::Accept;
+pub use error_pages::ErrorPages;
 pub use rejection::Rejection;
 pub use target::Target;

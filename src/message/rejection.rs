@@ -1,14 +1,17 @@
 //! One type says no: it knows the status, the word that says why, and whether to close.
 
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::page::{Page, Told};
 use crate::why::Why;
 
 /// The header by which an answer of the proxy itself can be told from an upstream's.
 pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-pointsman-error");
+/// By which the answer is found again in the access log.
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// An answer made by the proxy instead of an upstream's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,26 +108,26 @@ impl Rejection {
             Why::ClientGone | Why::ClientStalled | Why::Ok => "the request was not completed",
         }
     }
-}
 
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
+    /// The whole answer, in the form of that page.
+    pub fn answer(self, page: &Page, request_id: &str) -> Response {
         let status = self.status();
-        let body = format!(
-            "{} {}: {}\n",
-            status.as_u16(),
-            self.why.word(),
-            self.sentence()
-        );
+        let body = page.render(Told {
+            status,
+            error: self.why.word(),
+            message: self.sentence(),
+            request_id,
+        });
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
+        headers.insert(CONTENT_TYPE, page.content_type());
+        headers.insert(VARY, HeaderValue::from_static("accept"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(ERROR_HEADER, HeaderValue::from_static(self.why.word()));
+        if let Ok(request_id) = HeaderValue::from_str(request_id) {
+            headers.insert(REQUEST_ID_HEADER, request_id);
+        }
         if self.closes() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use super::body::{Observed, Watch};
 use super::upgrade::Tunnel;
 use crate::message::Rejection;
+use crate::message::page::Page;
 use crate::message::template::Variables;
 use crate::route::{Redirect, Respond};
 use crate::telemetry::{Outcome, Record};
@@ -30,8 +31,8 @@ enum Kind {
 }
 
 impl Answer {
-    pub(super) fn rejection(rejection: Rejection) -> Self {
-        let response = rejection.into_response();
+    pub(super) fn rejection(rejection: Rejection, page: &Page, request_id: &str) -> Self {
+        let response = rejection.answer(page, request_id);
         Self {
             response: response.map(AnswerBody::from),
             why: rejection.why(),

@@ -11,7 +11,7 @@ mod upload;
 use std::any::Any;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -26,11 +26,11 @@ pub(crate) use refuse::refuse;
 
 use crate::message::forwarded::client_ip;
 use crate::message::template::Variables;
-use crate::message::{Rejection, Target};
+use crate::message::{Accept, Rejection, Target};
 use crate::net::{Alarm, Drain};
 use crate::route::{Action, Route};
 use crate::snapshot::{Live, Snapshot};
-use crate::telemetry::{AccessLine, Record, Recorder, request_id};
+use crate::telemetry::{AccessLine, Record, Recorder, RequestId};
 use crate::why::Why;
 use crate::wire::server::Interim;
 use answer::Answer;
@@ -135,13 +135,20 @@ pub(crate) async fn handle(
     let (head, body) = request.into_parts();
     let mut record = Record::start(&connection.worker.recorder, &head.method);
     let bodiless = head.method == Method::HEAD;
+    // For an answer of our own, which hardly any request gets.
+    let (accept, id) = (Accept::of(&head.headers), RequestId::default());
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();
-    let answer = serve(&connection, &snapshot, head, body, &mut record).await;
+    let answer = serve(&connection, &snapshot, head, body, &id, &mut record).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(record, bodiless),
-        Err(why) => Answer::rejection(Rejection::from(why)).into_response(record, bodiless),
+        Err(why) => {
+            let rejection = Rejection::from(why);
+            let pages = &snapshot.error_pages;
+            let page = pages.find(record.route(), rejection.status(), &accept);
+            Answer::rejection(rejection, page, id.as_str()).into_response(record, bodiless)
+        }
     };
     if connection.is_ending() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
@@ -155,6 +162,7 @@ async fn serve(
     snapshot: &Snapshot,
     head: Parts,
     body: Body,
+    id: &RequestId,
     record: &mut Record,
 ) -> Result<Answer, Why> {
     let peer = connection.peer.ip();
@@ -165,7 +173,8 @@ async fn serve(
         let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = target.as_ref().ok().map(Target::authority).or_else(sent);
         let host = host.unwrap_or_default();
-        record.log(AccessLine::new(&head, host, client_ip, snapshot.generation));
+        let line = AccessLine::new(&head, host, client_ip, id, snapshot.generation);
+        record.log(line);
     }
     let target = target?;
     let route = snapshot.route(&target, &head);
@@ -175,17 +184,11 @@ async fn serve(
         return Err(Why::BadPath);
     }
 
-    let logged = record.line().map(|line| line.request_id.clone());
-    let id = OnceLock::new();
-    let request_id = || {
-        id.get_or_init(|| logged.clone().unwrap_or_else(request_id))
-            .as_str()
-    };
     let variables = Variables {
         target: &target,
         method: head.method.as_str(),
         client_ip,
-        request_id: &request_id,
+        request_id: &|| id.as_str(),
         route: &route.name,
         part: &|name| route.matcher.part(target.raw_path(), target.path(), name),
     };

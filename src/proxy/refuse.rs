@@ -7,19 +7,24 @@ use http::Method;
 
 use super::Connection;
 use super::answer::Answer;
-use crate::message::Rejection;
-use crate::telemetry::Record;
+use crate::message::{Accept, Rejection};
+use crate::telemetry::{Record, RequestId};
 use crate::why::Why;
 use crate::wire::server::Refused;
 
-/// The last answer on its connection. The method may not be known, and then is none of the usual.
+/// The last answer on its connection. The method may not be known, and then is none of the usual;
+/// nor is what the client takes, so that it gets text unless the operator has a page for everyone.
 pub(crate) fn refuse(connection: &Arc<Connection>, refused: Refused) -> Response {
     let rejection = match refused {
         Refused::Rule(rule) => Rejection::of_rule(rule.status(), rule.sentence()),
         Refused::TooSlow => Rejection::from(Why::RequestTimeout),
     };
-    tracing::debug!(peer = %connection.peer, ?refused, "request refused");
+    let id = RequestId::default();
+    tracing::debug!(peer = %connection.peer, request_id = id.as_str(), ?refused, "request refused");
     let unread = Method::from_bytes(b"UNREAD").unwrap_or(Method::GET);
     let record = Record::start(&connection.worker.recorder, &unread);
-    Answer::rejection(rejection).into_response(record, false)
+    let snapshot = connection.worker.live.load();
+    let pages = &snapshot.error_pages;
+    let page = pages.find(None, rejection.status(), &Accept::default());
+    Answer::rejection(rejection, page, id.as_str()).into_response(record, false)
 }

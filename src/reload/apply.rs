@@ -1,16 +1,18 @@
 //! The sequence: parse, compile and prepare may fail and have changed nothing; publish, commit and
 //! retire cannot.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::Shared;
 use super::check::{needs_restart, unbound};
+use super::pages::Named;
 use super::retired::Retired;
 use super::source::{ConfigSource, Hash, Reading};
 use super::status::{ListenerStatus, Outcome, Refused, SharedStatus, Status};
-use crate::config::{Config, Problem, Reload, Report};
+use crate::config::{Config, PageFiles, Problem, Reload, Report};
 use crate::demo::Demo;
 use crate::metrics::{Metrics, ReloadResult};
 use crate::server::{Listeners, Prepared};
@@ -36,6 +38,8 @@ pub struct Reloader {
     started: Config,
     settings: Reload,
     applied: Hash,
+    /// The pages that the text names that was read last, be it good or not.
+    named: Named,
     /// Refused, told, and not to be told again until something else was read.
     refused: Option<Option<Hash>>,
     retired: Retired,
@@ -86,8 +90,13 @@ impl Reloader {
             parts,
             status: status.clone(),
             settings: config.reload.clone(),
-            started: config,
+            // Only its settings are compared with later ones.
+            started: Config {
+                page_files: PageFiles::default(),
+                ..config
+            },
             applied: hash,
+            named: reading.named().cloned().unwrap_or_default(),
             refused: None,
             retired: Retired::default(),
         };
@@ -102,6 +111,22 @@ impl Reloader {
         &self.settings
     }
 
+    /// The file, and the pages that belong to it.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let file = self.parts.source.path().map(Path::to_owned);
+        let pages = self.named.paths().cloned();
+        file.into_iter().chain(pages).collect()
+    }
+
+    pub(super) async fn read(&mut self) -> Reading {
+        let reading = self.parts.source.read(self.named.clone()).await;
+        // While there is no text, as in the middle of a save, its pages are still of interest.
+        if let Some(named) = reading.named() {
+            self.named = named.clone();
+        }
+        reading
+    }
+
     /// Is this neither what serves nor what was just refused?
     pub(super) fn is_news(&self, reading: &Reading) -> bool {
         let hash = reading.hash();
@@ -111,7 +136,7 @@ impl Reloader {
     /// Reads and applies at once, whatever is known of the content.
     pub(super) async fn reload_now(&mut self) -> Outcome {
         self.refused = None;
-        let reading = self.parts.source.read().await;
+        let reading = self.read().await;
         self.reload(reading).await
     }
 

@@ -3,6 +3,7 @@
 
 mod apply;
 mod check;
+mod pages;
 mod retired;
 mod settle;
 mod source;
@@ -52,7 +53,7 @@ pub struct Follower {
 impl Follower {
     /// From now on no edit is missed.
     pub fn new(reloader: &Reloader, hangup: Signal) -> Self {
-        let watch = Watch::new(reloader.source(), reloader.settings());
+        let watch = Watch::new(&reloader.files(), reloader.settings());
         Self { watch, hangup }
     }
 
@@ -84,7 +85,7 @@ impl Follower {
                 }
                 () = sleep(SWEEP), if reloader.has_retired() => {}
             }
-            watch.refresh(reloader.source(), reloader.settings());
+            watch.refresh(&reloader.files(), reloader.settings());
             reloader.sweep();
         }
     }
@@ -110,7 +111,7 @@ impl Default for Look {
 impl Look {
     async fn take(&mut self, reloader: &mut Reloader, watch: &Watch) {
         let written = watch.writer_is_busy();
-        let reading = reloader.source().read().await;
+        let reading = reloader.read().await;
         // A writer that was done by now may have been in the middle of it when we read.
         let busy = written || watch.writer_is_busy();
         self.absent.note(reading.hash().is_none(), reloader);

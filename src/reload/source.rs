@@ -8,7 +8,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use crate::config::{self, Config, Problem, Report, Source};
+use super::pages::{self, Named};
+use crate::config::{self, Config, PageFiles, Problem, Report, Source};
 
 /// A file system that takes longer does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,10 +42,12 @@ impl ConfigSource {
         }
     }
 
-    pub async fn read(&self) -> Reading {
+    /// Reads the file and the pages that it names; `known` is what the reading before found them to
+    /// be.
+    pub(super) async fn read(&self, known: Named) -> Reading {
         let source = self.clone();
         // A network file system may hang, and must not take the control thread with it.
-        let reading = tokio::task::spawn_blocking(move || source.read_now());
+        let reading = tokio::task::spawn_blocking(move || source.look(&known));
         match timeout(PATIENCE, reading).await {
             Ok(reading) => reading.unwrap_or_else(|error| Reading::unreadable(error.to_string())),
             Err(_) => {
@@ -54,18 +57,45 @@ impl ConfigSource {
     }
 
     pub fn read_now(&self) -> Reading {
-        match self {
-            Self::Text { text, .. } => Reading {
-                text: Ok(text.clone()),
-            },
-            Self::File(path) => Reading { text: read(path) },
+        self.look(&Named::default())
+    }
+
+    fn look(&self, known: &Named) -> Reading {
+        let text = match self {
+            Self::Text { text, .. } => Ok(text.clone()),
+            Self::File(path) => read_text(path, LARGEST),
+        };
+        match text {
+            Ok(text) => self.with_pages(text, known),
+            Err(unread) => Reading::without_text(unread),
+        }
+    }
+
+    fn with_pages(&self, text: String, known: &Named) -> Reading {
+        let hash = Hash::of(text.as_bytes());
+        let named = if known.is_by(hash) {
+            known.clone()
+        } else {
+            let directory = self.path().and_then(Path::parent).unwrap_or(Path::new(""));
+            Named::by(&text, hash, directory)
+        };
+        let pages = named.read();
+        Reading {
+            hash: (!text.trim().is_empty()).then(|| pages::hash(hash, &pages)),
+            text: Ok(text),
+            named: Some(named),
+            pages,
         }
     }
 
     /// The Config of a reading, or what is wrong with it.
     pub fn parse(&self, reading: &Reading) -> Result<Config, Vec<Problem>> {
         match &reading.text {
-            Ok(text) => config::parse(text, &|name| std::env::var(name).ok()),
+            Ok(text) => {
+                let mut config = config::parse(text, &|name| std::env::var(name).ok())?;
+                config.page_files = reading.pages.clone();
+                Ok(config)
+            }
             Err(Unread::Missing) => Err(vec![Problem::error("", "there is no such file")]),
             Err(Unread::Unreadable(why)) => Err(vec![Problem::error("", why.clone())]),
         }
@@ -78,15 +108,16 @@ impl ConfigSource {
     }
 }
 
-fn read(path: &Path) -> Result<String, Unread> {
+/// Reads a regular file of at most so many bytes.
+pub(super) fn read_text(path: &Path, largest: u64) -> Result<String, Unread> {
     let meta = std::fs::metadata(path)?;
     // Opening a pipe would wait for its writer.
     if !meta.is_file() {
         return Err(Unread::Unreadable("is not a regular file".to_owned()));
     }
-    if meta.len() > LARGEST {
+    if meta.len() > largest {
         return Err(Unread::Unreadable(format!(
-            "is larger than {LARGEST} bytes"
+            "is larger than {largest} bytes"
         )));
     }
     let bytes = std::fs::read(path)?;
@@ -95,7 +126,7 @@ fn read(path: &Path) -> Result<String, Unread> {
 
 /// Why there is no text.
 #[derive(Debug, Clone)]
-enum Unread {
+pub(super) enum Unread {
     /// As it is for a moment while many programs save.
     Missing,
     /// As no save leaves it.
@@ -111,26 +142,41 @@ impl From<io::Error> for Unread {
     }
 }
 
-/// What the source held at one moment.
+/// What the source and its pages held at one moment.
 #[derive(Debug, Clone)]
 pub struct Reading {
     text: Result<String, Unread>,
+    /// None if there was no text to name any.
+    named: Option<Named>,
+    pages: PageFiles,
+    hash: Option<Hash>,
 }
 
 impl Reading {
     fn unreadable(why: String) -> Self {
-        let text = Err(Unread::Unreadable(why));
-        Self { text }
+        Self::without_text(Unread::Unreadable(why))
+    }
+
+    fn without_text(unread: Unread) -> Self {
+        let hash = match &unread {
+            Unread::Missing => None,
+            Unread::Unreadable(why) => Some(Hash::of(why.as_bytes())),
+        };
+        Self {
+            text: Err(unread),
+            named: None,
+            pages: PageFiles::default(),
+            hash,
+        }
+    }
+
+    pub(super) fn named(&self) -> Option<&Named> {
+        self.named.as_ref()
     }
 
     /// None if there is nothing yet to apply or to refuse: no file, or an empty one.
     pub fn hash(&self) -> Option<Hash> {
-        match &self.text {
-            Ok(text) if text.trim().is_empty() => None,
-            Ok(text) => Some(Hash::of(text.as_bytes())),
-            Err(Unread::Missing) => None,
-            Err(Unread::Unreadable(why)) => Some(Hash::of(why.as_bytes())),
-        }
+        self.hash
     }
 }
 
@@ -141,6 +187,10 @@ pub struct Hash([u8; 32]);
 impl Hash {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -1,5 +1,5 @@
-//! Noticing that the file may have changed: events of its directory and of itself, and a slow poll
-//! beside them for whatever sends no events.
+//! Noticing that a file may have changed, be it the configuration or one of its pages: events of its
+//! directory and of itself, and a slow poll beside them for whatever sends no events.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,6 @@ use notify::{ErrorKind, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::source::ConfigSource;
 use super::{polls, watches};
 use crate::config::{Reload, ReloadMode, Time};
 
@@ -49,7 +48,7 @@ struct Seen {
 struct Places(Vec<(PathBuf, (u64, u64))>);
 
 impl Watch {
-    pub(super) fn new(source: &ConfigSource, settings: &Reload) -> Self {
+    pub(super) fn new(files: &[PathBuf], settings: &Reload) -> Self {
         let mut watch = Self {
             mode: settings.mode,
             poll_interval: settings.poll_interval,
@@ -59,8 +58,8 @@ impl Watch {
             told: false,
             places: Places::default(),
         };
-        watch.rebuild(source);
-        if let Some(path) = source.path().filter(|path| is_mount_point(path)) {
+        watch.rebuild(files);
+        for path in files.iter().filter(|path| is_mount_point(path)) {
             tracing::warn!(
                 file = %path.display(),
                 "the configuration is mounted as a single file: edits that replace the file \
@@ -92,7 +91,7 @@ impl Watch {
     }
 
     /// Follows changed settings, and files and directories that were replaced.
-    pub(super) fn refresh(&mut self, source: &ConfigSource, settings: &Reload) {
+    pub(super) fn refresh(&mut self, files: &[PathBuf], settings: &Reload) {
         let changed = self.mode != settings.mode || self.poll_interval != settings.poll_interval;
         (self.mode, self.poll_interval) = (settings.mode, settings.poll_interval);
         if changed {
@@ -100,13 +99,13 @@ impl Watch {
         }
         let ended = std::mem::take(&mut self.signal.seen().ended);
         let unwatched = watches(self.mode) && self.watcher.is_none();
-        if changed || ended || unwatched || self.places != Places::of(source) {
-            self.rebuild(source);
+        if changed || ended || unwatched || self.places != Places::of(files) {
+            self.rebuild(files);
         }
     }
 
-    fn rebuild(&mut self, source: &ConfigSource) {
-        self.places = Places::of(source);
+    fn rebuild(&mut self, files: &[PathBuf]) {
+        self.places = Places::of(files);
         // Whoever writes now does so still when the watcher is another.
         let places = &self.places;
         let watched = |path: &Path| path.parent().is_some_and(|parent| places.holds(parent));
@@ -142,14 +141,11 @@ impl Watch {
 }
 
 impl Places {
-    /// The directory of the path as given and of the file that it leads to, and both files.
-    fn of(source: &ConfigSource) -> Self {
-        let Some(path) = source.path() else {
-            return Self::default();
-        };
+    /// For each file: the directory of the path as given and of what it leads to, and both files.
+    fn of(files: &[PathBuf]) -> Self {
         // Absolute, as the paths of events are.
-        let files = [std::path::absolute(path).ok(), path.canonicalize().ok()];
-        let files: BTreeSet<PathBuf> = files.into_iter().flatten().collect();
+        let both = |path: &PathBuf| [std::path::absolute(path).ok(), path.canonicalize().ok()];
+        let files: BTreeSet<PathBuf> = files.iter().flat_map(both).flatten().collect();
         let directories = files.iter().filter_map(|file| file.parent());
         let directories: BTreeSet<PathBuf> = directories.map(Path::to_owned).collect();
         let place = |path: PathBuf| {

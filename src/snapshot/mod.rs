@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
 use crate::config::Drain as DrainTimeout;
-use crate::message::Target;
 use crate::message::forwarded::Trusted;
+use crate::message::{ErrorPages, Target};
 use crate::metrics::{ConnectionRow, Metrics};
 use crate::net::Drain;
 use crate::route::{Route, Table};
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub access_log: bool,
     pub shutdown_grace: Duration,
     pub listeners: Vec<Arc<Listener>>,
+    /// Beside the routes and not in them, so that a route is kept when only its pages change.
+    pub error_pages: ErrorPages,
     drain_timeout: DrainTimeout,
     routes: Vec<Arc<Route>>,
     table: Table,

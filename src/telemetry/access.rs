@@ -10,7 +10,7 @@ use http::{Method, Version};
 use jiff::Timestamp;
 use prometheus::IntCounter;
 
-use super::trace::{request_id, trace_id};
+use super::trace::{RequestId, trace_id};
 use crate::metrics::RouteRow;
 use crate::why::Why;
 
@@ -49,8 +49,8 @@ pub(crate) struct AccessLine {
     version: Version,
     host: String,
     trace_id: Option<String>,
-    /// The same as `{request_id}` in a header rule.
-    pub request_id: String,
+    /// The same as `{request_id}` in a header rule and `x-request-id` of an error.
+    request_id: String,
     pub upstream: Option<String>,
     end: Option<End>,
 }
@@ -67,7 +67,13 @@ struct End {
 }
 
 impl AccessLine {
-    pub(crate) fn new(head: &Parts, host: &str, client_ip: IpAddr, generation: u64) -> Self {
+    pub(crate) fn new(
+        head: &Parts,
+        host: &str,
+        client_ip: IpAddr,
+        request_id: &RequestId,
+        generation: u64,
+    ) -> Self {
         Self {
             generation,
             client_ip,
@@ -76,7 +82,7 @@ impl AccessLine {
             version: head.version,
             host: host.to_owned(),
             trace_id: trace_id(&head.headers).map(str::to_owned),
-            request_id: request_id(),
+            request_id: request_id.as_str().to_owned(),
             upstream: None,
             end: None,
         }

@@ -10,4 +10,4 @@ mod trace;
 pub(crate) use access::{AccessLine, AccessSink};
 pub(crate) use logs::Logs;
 pub(crate) use record::{Outcome, Received, Record, Recorder};
-pub(crate) use trace::request_id;
+pub(crate) use trace::RequestId;

@@ -115,6 +115,11 @@ impl Record {
         self.started
     }
 
+    /// The name of the route that took the request.
+    pub(crate) fn route(&self) -> Option<&str> {
+        self.row.as_ref().map(|row| row.name())
+    }
+
     pub(crate) fn exchange_starts(&mut self) {
         self.exchange_started = Some(Instant::now());
     }

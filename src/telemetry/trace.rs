@@ -1,13 +1,24 @@
 //! Identities of requests.
 
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// The identity of one request, made when it is first asked for: most requests never need it.
+#[derive(Debug, Default)]
+pub(crate) struct RequestId(OnceLock<String>);
+
+impl RequestId {
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.get_or_init(request_id)
+    }
+}
+
 /// 128 random bits in hex. Told apart they must be, secret they are not.
-pub(crate) fn request_id() -> String {
+fn request_id() -> String {
     let mut id = String::with_capacity(32);
     // Writing to a String cannot fail.
     let _ = write!(id, "{:032x}", fastrand::u128(..));

@@ -11,6 +11,11 @@ fn check(text: &str) -> Result<(), String> {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("example.toml");
     fs::write(&file, text).expect("the example is written");
+    for page in pages(text) {
+        let page = directory.path().join(page);
+        fs::create_dir_all(page.parent().expect("its directory")).expect("it is made");
+        fs::write(page, "a page").expect("the page is written");
+    }
     let output = Command::new(BINARY)
         .arg("check")
         .arg(&file)
@@ -22,6 +27,12 @@ fn check(text: &str) -> Result<(), String> {
     } else {
         Err(complaints)
     }
+}
+
+/// The error pages that a text names: whatever is quoted and ends as they do.
+fn pages(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('"').skip(1).step_by(2);
+    quoted.filter(|name| name.ends_with(".html") || name.ends_with(".json"))
 }
 
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {

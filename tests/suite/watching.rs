@@ -204,28 +204,28 @@ fn without_a_watcher_it_starts_all_the_same_and_says_once_that_it_polls() {
     }
 }
 
-fn write_in_place(file: &Path, text: &str) {
+pub(crate) fn write_in_place(file: &Path, text: &str) {
     let mut open = OpenOptions::new().write(true).open(file).unwrap();
     open.write_all(text.as_bytes()).unwrap();
     open.set_len(text.len() as u64).unwrap();
 }
 
-fn truncate_and_write(file: &Path, text: &str) {
+pub(crate) fn truncate_and_write(file: &Path, text: &str) {
     fs::write(file, text).unwrap();
 }
 
-fn rename_over(file: &Path, text: &str) {
+pub(crate) fn rename_over(file: &Path, text: &str) {
     let new = beside(file, ".new");
     fs::write(&new, text).unwrap();
     fs::rename(&new, file).unwrap();
 }
 
-fn move_away_and_create(file: &Path, text: &str) {
+pub(crate) fn move_away_and_create(file: &Path, text: &str) {
     fs::rename(file, beside(file, ".old")).unwrap();
     create(file, text);
 }
 
-fn remove_and_create(file: &Path, text: &str) {
+pub(crate) fn remove_and_create(file: &Path, text: &str) {
     fs::remove_file(file).unwrap();
     create(file, text);
 }
@@ -242,7 +242,7 @@ fn sed(file: &Path, text: &str) {
 }
 
 /// As `:w` does with `backupcopy=no`.
-fn save_as_vim_does(file: &Path, text: &str) {
+pub(crate) fn save_as_vim_does(file: &Path, text: &str) {
     let backup = beside(file, "~");
     fs::rename(file, &backup).unwrap();
     create(file, text);

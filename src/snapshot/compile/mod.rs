@@ -4,6 +4,7 @@
 //! this same function. What the previous snapshot has and the new Config did not change is carried
 //! over by `Arc`: routes, upstreams with their pools, counters, listeners with their drains.
 
+mod error_page;
 mod header;
 mod listener;
 mod process;
@@ -54,6 +55,7 @@ pub(crate) fn compile(
         &mut problems,
     );
     upstreams.warn_of_unused(config, &mut problems);
+    let error_pages = error_page::compile(config, &routes, &mut problems);
     let table = table(&routes, &mut problems);
     if problems.iter().any(Problem::is_error) {
         return Err(problems);
@@ -67,6 +69,7 @@ pub(crate) fn compile(
         listeners,
         routes,
         table,
+        error_pages,
         upstreams: upstreams.into_shared(),
     };
     Ok(Compiled {

@@ -14,6 +14,7 @@ mod page;
 mod process;
 mod program;
 mod proxy;
+mod site;
 mod told;
 
 use std::thread::sleep;
@@ -30,6 +31,7 @@ pub(crate) use page::{in_namespaces, page, page_with};
 pub(crate) use process::{Usage, limit_files};
 pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
+pub(crate) use site::{Site, down};
 pub(crate) use told::Told;
 
 /// Long enough for a machine that is busy with other tests; nothing waits for it when all is well.
