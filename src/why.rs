@@ -36,11 +36,13 @@ pub enum Why {
     ClientGone,
     /// The route was changed or removed, and the time to drain is over.
     Draining,
+    /// Nothing passed through a tunnel for as long as the route allows.
+    TunnelIdle,
 }
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
@@ -57,6 +59,7 @@ impl Why {
         Self::UpstreamTruncated,
         Self::ClientGone,
         Self::Draining,
+        Self::TunnelIdle,
     ];
 
     pub const fn index(self) -> usize {
@@ -81,6 +84,7 @@ impl Why {
             Self::UpstreamTruncated => "upstream_truncated",
             Self::ClientGone => "client_gone",
             Self::Draining => "draining",
+            Self::TunnelIdle => "tunnel_idle",
         }
     }
 }

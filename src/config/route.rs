@@ -37,6 +37,9 @@ pub struct Route {
     pub request_header: HeaderRules,
     pub response_header: HeaderRules,
     pub timeout: RouteTimeout,
+    /// Protocols that a client may switch its connection to: `"websocket"` (default) and others
+    /// that are carried as they are; `[]` is none.
+    pub upgrade: Option<OneOrMany<String>>,
     /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
     pub forwarded: bool,
 }
@@ -104,12 +107,19 @@ fn ok() -> u16 {
 pub struct RouteTimeout {
     /// From the request sent to the head of the answer. Default 60 s.
     pub response: Time,
+    /// Without a byte either way for this long, the tunnel of an upgrade ends. Default 1 h:
+    /// applications that keep a connection open send pings far more often.
+    pub tunnel: Time,
+    /// The same once one side has finished sending. Default 60 s.
+    pub half_closed: Time,
 }
 
 impl Default for RouteTimeout {
     fn default() -> Self {
         Self {
             response: Time::seconds(60),
+            tunnel: Time::seconds(60 * 60),
+            half_closed: Time::seconds(60),
         }
     }
 }

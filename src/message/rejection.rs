@@ -55,6 +55,7 @@ impl Rejection {
             | Why::UpstreamInvalid
             | Why::UpstreamTruncated
             | Why::ClientGone
+            | Why::TunnelIdle
             | Why::Ok => StatusCode::BAD_GATEWAY,
         }
     }
@@ -87,7 +88,7 @@ impl Rejection {
             Why::UpstreamInvalid => "the upstream's answer cannot be forwarded",
             Why::UpstreamTruncated => "the upstream's answer ended early",
             Why::Draining => "this route is going away",
-            Why::ClientGone | Why::Ok => "the request was not completed",
+            Why::ClientGone | Why::TunnelIdle | Why::Ok => "the request was not completed",
         }
     }
 }

@@ -64,7 +64,7 @@ impl Passage<'_> {
         body: Body,
         record: &mut Record,
     ) -> Result<Answer, Why> {
-        let ask = Ask::take(&mut head);
+        let ask = Ask::take(&mut head, &self.forward.upgrades);
         self.head(&mut head, prepared, ask.as_ref());
         let (body, progress) = observe_body(body, &mut head.headers, record);
         let upstream = &self.forward.upstream;

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use super::rewrite::Rewrite;
+use super::upgrade::Upgrades;
 use crate::message::forwarded::HostPolicy;
 use crate::message::rules::HeaderRules;
 use crate::message::template::Template;
@@ -27,6 +28,7 @@ pub struct Forward {
     pub rewrite: Rewrite,
     pub request_rules: HeaderRules,
     pub response_timeout: Duration,
+    pub upgrades: Upgrades,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
 }

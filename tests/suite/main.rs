@@ -34,6 +34,7 @@ mod settling;
 mod stalls;
 mod stopping;
 mod streaming;
+mod tunnels;
 mod under_load;
 mod upgrades;
 mod watching;

@@ -6,8 +6,10 @@
 
 mod header;
 mod listener;
+mod name;
 mod process;
 mod route;
+mod upgrade;
 mod upstream;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
