@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test components bench deny image doc
+.PHONY: help test components bench soak idle deny image doc
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -20,6 +20,16 @@ bench: ## CPU a request beside nginx and HAProxy, then the micro-benchmarks
 	$(CARGO) build --locked --release
 	python3 -B tests/bench/compare.py
 	$(CARGO) bench --locked --bench routing --bench reload
+
+soak: ## Bodies of 5 GiB through the release binary: nothing lost, no memory for them
+	tests/components.sh bench
+	$(CARGO) build --locked --release
+	python3 -B tests/bench/soak.py
+
+idle: ## Memory of 10,000 idle connections beside nginx and HAProxy
+	tests/components.sh bench
+	$(CARGO) build --locked --release
+	python3 -B tests/bench/idle.py
 
 # Building cargo-deny takes some minutes, once.
 deny: ## Licences, sources and banned crates of every dependency

@@ -139,13 +139,12 @@ impl App {
         let (logs, access) = Logs::start(&config.log, metrics.log_lines_dropped.clone())?;
         let live = Arc::new(Live::new(snapshot));
         let most = most_connections(&config);
-        let started = Workers::start(workers, most, &live, &metrics, &access)?;
-        let listeners = Listeners::new(started);
+        let workers_run = Workers::start(workers, most, &live, &metrics, &access)?;
         let name = source.name();
         let parts = Parts {
             source,
             live: Arc::clone(&live),
-            listeners,
+            listeners: Listeners::new(workers_run),
             metrics: Arc::clone(&metrics),
             logs: Arc::clone(&logs),
             demo,

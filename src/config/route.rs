@@ -42,6 +42,9 @@ pub struct Route {
     /// What becomes of paths with `%2F` or `%5C` in them. Default `allow`: they are passed on as
     /// they are, and never match a slash.
     pub encoded_slash: EncodedSlash,
+    /// Protocols that a client may switch its connection to: `"websocket"` (default) and others
+    /// that are carried as they are; `[]` is none.
+    pub upgrade: Option<OneOrMany<String>>,
     /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
     pub forwarded: bool,
     /// What clients see when a request of this route fails, before what is for all routes.
@@ -130,6 +133,11 @@ pub struct RouteTimeout {
     pub idle: Time,
     /// From the request's head to the last byte of the answer. Default: no limit.
     pub total: Option<Time>,
+    /// Without a byte either way for this long, the tunnel of an upgrade ends. Default 1 h:
+    /// applications that keep a connection open send pings far more often.
+    pub tunnel: Time,
+    /// The same once one side has finished sending. Default 60 s.
+    pub half_closed: Time,
 }
 
 impl Default for RouteTimeout {
@@ -138,6 +146,8 @@ impl Default for RouteTimeout {
             response: Time::seconds(60),
             idle: Time::seconds(60),
             total: None,
+            tunnel: Time::seconds(60 * 60),
+            half_closed: Time::seconds(60),
         }
     }
 }

@@ -89,10 +89,12 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
     codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// The protocol that a message switches to, or asks to: only if `Connection` says `upgrade` too.
-pub fn upgrade(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let asked = tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
-    headers.get(UPGRADE).filter(|_| asked)
+/// The protocols that a request asks to switch to, the dearest first: none unless `Connection` says
+/// `upgrade` too.
+pub fn upgrades(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let says = |token: &str| token.eq_ignore_ascii_case("upgrade");
+    let asked = headers.contains_key(UPGRADE) && tokens(headers, &CONNECTION).any(says);
+    tokens(headers, &UPGRADE).filter(move |_| asked)
 }
 
 /// Puts back what [`strip_request`] and [`strip_response`] took from an upgrade that goes on.
@@ -157,13 +159,18 @@ mod tests {
 
     #[test]
     fn an_upgrade_needs_both_fields() {
-        let asked = |lines| upgrade(&headers(lines)).cloned();
-        assert_eq!(asked(&[("upgrade", "websocket")]), None);
-        assert_eq!(asked(&[("connection", "upgrade")]), None);
+        let asked = |lines| {
+            let headers = headers(lines);
+            upgrades(&headers).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&[("upgrade", "websocket")]), [""; 0]);
+        assert_eq!(asked(&[("connection", "upgrade")]), [""; 0]);
         let both = [
-            ("connection", "keep-alive, Upgrade"),
+            ("connection", "keep-alive"),
+            ("connection", "close , UPGRADE"),
+            ("upgrade", "foo/1 ,"),
             ("upgrade", "websocket"),
         ];
-        assert_eq!(asked(&both), Some(HeaderValue::from_static("websocket")));
+        assert_eq!(asked(&both), ["foo/1", "websocket"]);
     }
 }

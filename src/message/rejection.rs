@@ -63,6 +63,7 @@ impl Rejection {
             | Why::UpstreamStalled
             | Why::ClientGone
             | Why::ClientStalled
+            | Why::TunnelIdle
             | Why::Ok => StatusCode::BAD_GATEWAY,
         }
     }
@@ -105,7 +106,9 @@ impl Rejection {
             Why::UpstreamInvalid => "the upstream's answer cannot be forwarded",
             Why::UpstreamTruncated => "the upstream's answer ended early",
             Why::Draining => "this route is going away",
-            Why::ClientGone | Why::ClientStalled | Why::Ok => "the request was not completed",
+            Why::ClientGone | Why::ClientStalled | Why::TunnelIdle | Why::Ok => {
+                "the request was not completed"
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::websocket::{CLOSE_TO_CLIENT, Frames, close_to_server};
@@ -13,7 +14,7 @@ use super::websocket::{CLOSE_TO_CLIENT, Frames, close_to_server};
 /// What a tunnel may do, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
-    /// The bytes are WebSocket frames: a drained tunnel says goodbye with close 1001.
+    /// The bytes are WebSocket frames: a tunnel that must end says goodbye with close 1001.
     pub websocket: bool,
     /// Without a byte either way for this long, it ends.
     pub idle: Duration,
@@ -30,6 +31,7 @@ pub(crate) enum End {
     ClientBroke,
     /// The upstream's connection broke.
     UpstreamBroke,
+    /// Nothing passed for as long as the terms allow.
     Idle,
     Drained,
 }
@@ -70,14 +72,15 @@ where
             )
         };
         tokio::select! {
-            carried = both => carried.err().unwrap_or(End::Finished),
-            () = clock.runs_out() => End::Idle,
-            () = drain => End::Drained,
+            carried = both => carried.err(),
+            () = clock.runs_out() => Some(End::Idle),
+            () = drain => Some(End::Drained),
         }
     };
-    if end == End::Drained && terms.websocket {
+    let end = end.or(up.refused).or(down.refused).unwrap_or(End::Finished);
+    if terms.websocket && matches!(end, End::Drained | End::Idle) {
         // Best effort: a peer that is gone already cannot be told.
-        let _ = timeout(GOODBYE, goodbye(up, down)).await;
+        let _ = timeout(GOODBYE, goodbye(up, down, &clock)).await;
     }
     end
 }
@@ -85,11 +88,23 @@ where
 /// Finishes the frames under way, says close 1001 both ways, and waits for the client's answer, so
 /// that its connection is not reset with the goodbye still unread. Then it is for us to close: a
 /// client waits for the server to do so.
-async fn goodbye<C, U>(mut up: Direction<'_, C, U>, mut down: Direction<'_, U, C>) -> io::Result<()>
+async fn goodbye<C, U>(
+    mut up: Direction<'_, C, U>,
+    mut down: Direction<'_, U, C>,
+    clock: &Clock,
+) -> io::Result<()>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
+    if up.frames.closed() || down.frames.closed() {
+        // They part already, with a code of their own: the answer to it is all that is to come.
+        let _ = tokio::try_join!(
+            up.carry(clock, End::ClientBroke, End::UpstreamBroke),
+            down.carry(clock, End::UpstreamBroke, End::ClientBroke),
+        );
+        return Ok(());
+    }
     let farewell = close_to_server();
     tokio::try_join!(down.close(&CLOSE_TO_CLIENT), up.close(&farewell))?;
     while !up.frames.finished() {
@@ -112,6 +127,8 @@ struct Direction<'a, F, T> {
     /// tunnel is told to drain.
     pending: std::ops::Range<usize>,
     carried: &'a AtomicU64,
+    /// Whoever was to be written to takes no more.
+    refused: Option<End>,
 }
 
 impl<'a, F, T> Direction<'a, F, T>
@@ -128,25 +145,32 @@ where
             buffer,
             pending: 0..0,
             carried,
+            refused: None,
         }
     }
 
-    /// Fails with `from_broke` or `to_broke`, whichever it was.
+    /// Fails with `from_broke` when nothing more can be read. That nothing more can be written is
+    /// only remembered, as `to_broke`: the last words of that side may be on their way.
     async fn carry(&mut self, clock: &Clock, from_broke: End, to_broke: End) -> Result<(), End> {
         loop {
-            self.flush(clock).await.map_err(|_| to_broke)?;
-            let read = self
-                .from
-                .read(&mut self.buffer)
-                .await
-                .map_err(|_| from_broke)?;
+            if self.flush(clock).await.is_err() {
+                break;
+            }
+            let read = self.from.read(&mut self.buffer).await;
+            let read = read.map_err(|_| from_broke)?;
             if read == 0 {
                 clock.one_side_finished();
-                return self.to.shutdown().await.map_err(|_| to_broke);
+                if self.to.shutdown().await.is_err() {
+                    break;
+                }
+                return Ok(());
             }
             self.frames.advance(&self.buffer[..read]);
             self.pending = 0..read;
         }
+        self.refused = Some(to_broke);
+        clock.one_side_finished();
+        Ok(())
     }
 
     async fn flush(&mut self, clock: &Clock) -> io::Result<()> {
@@ -188,16 +212,18 @@ struct Clock {
     /// Milliseconds after `started`.
     last: AtomicU64,
     half_closed: AtomicBool,
+    /// The limit is another one from now on.
+    changed: Notify,
 }
 
 impl Clock {
     fn new(terms: Terms) -> Self {
-        let half_closed = AtomicBool::new(false);
         Self {
             terms,
             started: Instant::now(),
             last: AtomicU64::new(0),
-            half_closed,
+            half_closed: AtomicBool::new(false),
+            changed: Notify::new(),
         }
     }
 
@@ -209,6 +235,7 @@ impl Clock {
     fn one_side_finished(&self) {
         self.half_closed.store(true, Ordering::Relaxed);
         self.touch();
+        self.changed.notify_one();
     }
 
     async fn runs_out(&self) {
@@ -224,8 +251,55 @@ impl Clock {
             if Instant::now() >= end {
                 return;
             }
-            // Looked at again at least this often, because the limit shrinks when one side ends.
-            sleep_until(end.min(Instant::now() + self.terms.half_closed)).await;
+            tokio::select! {
+                () = sleep_until(end) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_words_of_a_side_that_takes_no_more_are_delivered() {
+        let hour = Duration::from_secs(3600);
+        let terms = Terms {
+            websocket: false,
+            idle: hour,
+            half_closed: hour,
+        };
+        for client_is_gone in [true, false] {
+            let ((stays, one), (gone, two)) = (duplex(1024), duplex(1024));
+            let (mut stays, mut gone) = (stays, gone);
+            gone.write_all(b"last words").await.expect("room for them");
+            drop(gone);
+            stays.write_all(b"unheard").await.expect("room for it");
+            let reader = async {
+                let mut heard = String::new();
+                stays.read_to_string(&mut heard).await.expect("an end");
+                drop(stays);
+                heard
+            };
+            let traffic = Traffic::default();
+            let (client, upstream) = if client_is_gone {
+                (two, one)
+            } else {
+                (one, two)
+            };
+            let never = std::future::pending();
+            let tunnel = join(client, upstream, terms, never, &traffic);
+            let (end, heard) = tokio::join!(tunnel, reader);
+            let broke = if client_is_gone {
+                End::ClientBroke
+            } else {
+                End::UpstreamBroke
+            };
+            assert_eq!((end, heard.as_str()), (broke, "last words"));
         }
     }
 }

@@ -35,6 +35,11 @@ impl Frames {
         self.have == 0 && self.payload == 0 && !self.closed
     }
 
+    /// Has a close begun, if not ended?
+    pub(super) fn closed(&self) -> bool {
+        self.closed
+    }
+
     /// Was the last frame a close, and is it whole?
     pub(super) fn finished(&self) -> bool {
         self.closed && self.have == 0 && self.payload == 0

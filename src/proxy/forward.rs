@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Duration;
 
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
@@ -66,7 +65,7 @@ impl Passage<'_> {
         body: Body,
         record: &mut Record,
     ) -> Result<Answer, Why> {
-        let ask = Ask::take(&mut head);
+        let ask = Ask::take(&mut head, &self.forward.upgrades);
         let version = head.version;
         let trailers = self.head(&mut head, prepared, ask.as_ref());
         let (body, received) = self.upload(body, &mut head.headers, record)?;
@@ -239,7 +238,8 @@ impl Passage<'_> {
         Watch {
             until,
             idle: if events {
-                EVENTS_IDLE
+                // Between two events there may be pauses, as in a tunnel.
+                self.forward.upgrades.idle
             } else {
                 self.forward.timeouts.idle
             },
@@ -259,9 +259,6 @@ struct Ends {
     received: Option<Arc<Received>>,
     trailers: bool,
 }
-
-/// Between two events there may be long pauses.
-const EVENTS_IDLE: Duration = Duration::from_secs(60 * 60);
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers

@@ -3,11 +3,10 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::request::Parts;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, Version};
 use tokio_util::task::TaskTracker;
 
 use super::Connection;
@@ -16,43 +15,51 @@ use super::answer::Answer;
 use crate::message::hop;
 use crate::metrics::OpenConnection;
 use crate::net::tunnel::{self, End, Terms, Traffic};
-use crate::route::Route;
+use crate::route::{Route, Upgrades};
 use crate::telemetry::Record;
 use crate::why::Why;
 use crate::wire::OnUpgrade;
 use crate::wire::client::{AnswerBody, Switched};
 
-/// Without a byte for so long a tunnel is taken for dead. Applications that keep a connection open
-/// send pings far more often.
-const IDLE: Duration = Duration::from_secs(60 * 60);
-/// The same once one side has finished.
-const HALF_CLOSED: Duration = Duration::from_secs(60);
-
 /// A client that asks to switch protocols.
 pub(super) struct Ask {
     protocol: HeaderValue,
     client: OnUpgrade,
+    terms: Terms,
 }
 
 impl Ask {
-    /// Only WebSocket: `h2c` would let later requests pass by the routes unseen.
-    pub(super) fn take(head: &mut Parts) -> Option<Self> {
-        let protocol = hop::upgrade(&head.headers)?;
-        if !is_websocket(protocol) {
+    /// Of the protocols that the client would take, the first that the route allows is asked for,
+    /// alone: the upstream then has nothing else to choose.
+    pub(super) fn take(head: &mut Parts, upgrades: &Upgrades) -> Option<Self> {
+        // In HTTP/1.0 the field has no meaning (RFC 9110 section 7.8).
+        if head.version != Version::HTTP_11 {
             return None;
         }
-        let protocol = protocol.clone();
+        let protocol = hop::upgrades(&head.headers).find(|protocol| upgrades.allow(protocol))?;
+        let terms = Terms {
+            websocket: protocol.eq_ignore_ascii_case("websocket"),
+            idle: upgrades.idle,
+            half_closed: upgrades.half_closed,
+        };
+        let protocol = HeaderValue::from_str(protocol).ok()?;
         let client = head.extensions.remove::<OnUpgrade>()?;
-        Some(Self { protocol, client })
+        Some(Self {
+            protocol,
+            client,
+            terms,
+        })
     }
 
     pub(super) fn protocol(&self) -> &HeaderValue {
         &self.protocol
     }
-}
 
-fn is_websocket(protocol: &HeaderValue) -> bool {
-    protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
+    fn is_for(&self, protocol: &HeaderValue) -> bool {
+        self.protocol
+            .as_bytes()
+            .eq_ignore_ascii_case(protocol.as_bytes())
+    }
 }
 
 /// A 101 that was asked for becomes a tunnel; any other is no answer to the request.
@@ -63,8 +70,8 @@ pub(super) fn accept(
     connection: &Connection,
 ) -> Result<Answer, Why> {
     let ask = ask.ok_or(Why::UpstreamInvalid)?;
-    let agreed = response.headers().get(UPGRADE).is_some_and(is_websocket);
-    if !agreed {
+    let agreed = response.headers().get(UPGRADE);
+    if !agreed.is_some_and(|protocol| ask.is_for(protocol)) {
         return Err(Why::UpstreamInvalid);
     }
     let upstream = response
@@ -78,6 +85,7 @@ pub(super) fn accept(
         response,
         Tunnel {
             client: ask.client,
+            terms: ask.terms,
             upstream,
             until: connection.end_of(route),
             tracker: connection.worker.tunnels.clone(),
@@ -90,6 +98,7 @@ pub(super) fn accept(
 /// but the route's drain, through `until`.
 pub(super) struct Tunnel {
     client: OnUpgrade,
+    terms: Terms,
     upstream: Switched<OpenConnection>,
     until: Until,
     tracker: TaskTracker,
@@ -106,6 +115,7 @@ impl Tunnel {
     async fn run(self, mut record: Record) {
         let Self {
             client,
+            terms,
             upstream,
             until,
             held: _held,
@@ -116,11 +126,6 @@ impl Tunnel {
         };
         // The client may leave before it has the 101.
         let Ok(client) = client.await else { return };
-        let terms = Terms {
-            websocket: true,
-            idle: IDLE,
-            half_closed: HALF_CLOSED,
-        };
         let drained = async {
             until.await;
         };
@@ -131,10 +136,11 @@ impl Tunnel {
         let end = tunnel::join(client, upstream, terms, drained, &carried.traffic).await;
         drop(carried);
         record.ends(match end {
-            End::Finished | End::Idle => Why::Ok,
+            End::Finished => Why::Ok,
             End::ClientBroke => Why::ClientGone,
             End::UpstreamBroke => Why::UpstreamReset,
             End::Drained => Why::Draining,
+            End::Idle => Why::TunnelIdle,
         });
     }
 }

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use http::{HeaderValue, StatusCode};
 
 use super::rewrite::Rewrite;
+use super::upgrade::Upgrades;
 use crate::message::forwarded::HostPolicy;
 use crate::message::rules::HeaderRules;
 use crate::message::template::Template;
@@ -14,7 +15,7 @@ use crate::upstream::Upstream;
 
 #[derive(Debug)]
 pub enum Action {
-    Forward(Forward),
+    Forward(Box<Forward>),
     Redirect(Redirect),
     Respond(Respond),
 }
@@ -29,6 +30,7 @@ pub struct Forward {
     pub timeouts: Timeouts,
     /// Bytes of a request's body.
     pub max_body: u64,
+    pub upgrades: Upgrades,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
 }

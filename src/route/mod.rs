@@ -7,6 +7,7 @@ mod predicate;
 mod rewrite;
 mod table;
 mod tree;
+mod upgrade;
 
 #[cfg(test)]
 mod naive;
@@ -19,6 +20,7 @@ pub use pattern::{HostPattern, PathPattern};
 pub use predicate::Predicates;
 pub use rewrite::Rewrite;
 pub use table::Table;
+pub use upgrade::Upgrades;
 
 use crate::message::rules::HeaderRules;
 use crate::metrics::RouteRow;

@@ -76,7 +76,8 @@ def start_all(stack, folder, args):
     origin, admin, *ports = free_ports(2 + len(args.proxies))
     start_origin(stack, folder / "origin", origin, args.load_core)
     values = {"origin": origin, "admin": admin, "user": user(),
-              "buffer": args.nginx_buffer, "keepalive": max(64, args.connections)}
+              "buffer": args.nginx_buffer, "keepalive": max(64, args.connections),
+              "clients": 4096}
     running = {}
     for name, port in zip(args.proxies, ports):
         command = proxy_command(name, folder / name, values | {"port": port}, args.binary)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Said, Written, pointsman};
 
 /// Text, the key as it is told, the nearest known one if any is near.
-const MISSPELT: [(&str, &str, &str); 20] = [
+const MISSPELT: [(&str, &str, &str); 22] = [
     ("lisen = \"127.0.0.1:1\"", "lisen", "listen"),
     ("[[rout]]", "rout", "route"),
     (
@@ -59,6 +59,12 @@ const MISSPELT: [(&str, &str, &str); 20] = [
         "route[0].timeout.reponse",
         "response",
     ),
+    (
+        "[[route]]\ntimeout = { tunel = \"1s\" }",
+        "route[0].timeout.tunel",
+        "tunnel",
+    ),
+    ("[[route]]\nupgrades = []", "route[0].upgrades", "upgrade"),
     (
         "[[route]]\nredirect = { to = \"/\", staus = 301 }",
         "route[0].redirect.staus",
@@ -189,6 +195,14 @@ fn a_value_that_makes_no_sense_is_refused_with_what_to_write() {
             "write \"GET\"",
         ),
         ("route = [{}]", "route[0]"),
+        (
+            "route = [{ upstream = \"http://a\", upgrade = [\"websocket\", \"h2c\"] }]",
+            "`h2c` cannot be allowed: the requests in such a connection would pass by every route",
+        ),
+        (
+            "route = [{ upstream = \"http://a\", timeout.tunnel = \"0s\" }]",
+            "write `upgrade = []` to allow no tunnels",
+        ),
     ];
     for (text, expected) in cases {
         let said = Written::new(text).check();

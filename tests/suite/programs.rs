@@ -13,13 +13,13 @@ use crate::harness::{
 };
 
 /// A program that serves on a port until it is dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(mut command: Command, port: u16) -> Self {
+    pub(crate) fn start(mut command: Command, port: u16) -> Self {
         let process = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -32,7 +32,7 @@ impl Server {
         server
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-use crate::harness::{Client, Origin, Proxy, Reply};
+use crate::harness::{Client, Origin, Proxy, Reply, route};
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade, X-Inner\r\n\
                       Upgrade: websocket\r\nSec-WebSocket-Accept: yes\r\nX-Inner: secret\r\n\r\n";
@@ -122,7 +122,7 @@ fn a_refusal_to_upgrade_reaches_the_client_whole() {
 fn only_a_websocket_is_asked_for_and_the_rest_is_an_ordinary_request() {
     let origin = Origin::named("o");
     let proxy = Proxy::to(&origin.url());
-    for protocol in ["h2c", "foo", "TLS/1.0", "websocket, h2c"] {
+    for protocol in ["h2c", "foo", "TLS/1.0", "h2c, foo"] {
         let mut client = Client::connect(proxy.address());
         // The second request must be routed like any other.
         client.send(format!(
@@ -140,6 +140,82 @@ fn only_a_websocket_is_asked_for_and_the_rest_is_an_ordinary_request() {
             "bad_path",
             "{protocol}"
         );
+    }
+}
+
+#[test]
+fn an_upgrade_is_known_however_its_fields_are_written() {
+    let (origin, heads) = echo();
+    let proxy = Proxy::to(&origin.url());
+    for fields in [
+        "Connection: Upgrade\r\nUpgrade: websocket",
+        "connection: keep-alive, UPGRADE\r\nupgrade: WEBSOCKET",
+        "Connection: keep-alive\r\nConnection: upgrade\r\nUpgrade: WebSocket",
+        "CONNECTION: ,upgrade ,\r\nUpgrade: websocket",
+        "Upgrade: h2c\r\nConnection: Upgrade,HTTP2-Settings\r\nUpgrade: websocket, foo",
+    ] {
+        let mut client = Client::connect(proxy.address());
+        client.send(format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\nearly"
+        ));
+        assert_eq!(client.try_head().unwrap().status, 101, "{fields}");
+        assert_eq!(read(&mut client, 11), "hello early", "{fields}");
+        let head = heads.lock().unwrap().pop().unwrap().to_ascii_lowercase();
+        assert!(
+            head.contains("\r\nconnection: upgrade\r\nupgrade: websocket\r\n"),
+            "{head}"
+        );
+        assert_eq!(head.matches("upgrade: ").count(), 1, "{head}");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_switch_is_an_ordinary_one() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::to(&origin.url());
+    for request in [
+        "GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Content-Length: 1\r\n\r\nx",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        let mut client = Client::connect(proxy.address());
+        client.send(request);
+        assert_eq!(client.response().status, 200, "{request}");
+        assert_eq!(origin.last().all("upgrade"), [""; 0], "{request}");
+    }
+}
+
+#[test]
+fn a_route_allows_the_protocols_of_its_list_and_no_others() {
+    let (origin, heads) = echo();
+    let url = origin.url();
+    let proxy = Proxy::start(
+        &[
+            route("none", "/none", &url) + "upgrade = []\n",
+            route("all", "/all", &url) + "upgrade = [\"Foo/1\", \"websocket\"]\n",
+        ]
+        .concat(),
+    );
+    for (path, asked, passed) in [
+        ("/none", "websocket", None),
+        ("/all", "bar", None),
+        ("/all", "foo", None),
+        ("/all", "websocket", Some("websocket")),
+        ("/all", "bar, FOO/1, websocket", Some("FOO/1")),
+    ] {
+        let mut client = Client::connect(proxy.address());
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {asked}\r\n\r\n"
+        ));
+        // The origin says 101 and `websocket` whatever it is asked: that agrees with one of them.
+        let agreed = passed == Some("websocket");
+        let status = client.try_head().unwrap().status;
+        assert_eq!(status, if agreed { 101 } else { 502 }, "{path} {asked}");
+        let head = heads.lock().unwrap().pop().unwrap();
+        let mut lines = head.lines();
+        let seen = lines.find_map(|line| line.strip_prefix("upgrade: "));
+        assert_eq!(seen, passed, "{path} {asked}");
     }
 }
 

@@ -7,8 +7,10 @@
 mod error_page;
 mod header;
 mod listener;
+mod name;
 mod process;
 mod route;
+mod upgrade;
 mod upstream;
 
 use std::hash::{DefaultHasher, Hash, Hasher};

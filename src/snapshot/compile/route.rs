@@ -1,12 +1,14 @@
 //! Routes: patterns parsed, names joined, all that can be made beforehand made.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::super::Snapshot;
 use super::header::{header_value, rules};
+use super::name::{LONGEST_NAME, equal_unnamed, made_name};
+use super::upgrade::upgrades;
 use super::upstream::Upstreams;
 use super::{Surroundings, at, fingerprint, sound};
 use crate::config::{self, Config, EncodedSlash, KeyPath, Problem};
@@ -17,9 +19,6 @@ use crate::route::{
     Action, Forward, HostPattern, Matcher, PathPattern, Predicates, Redirect, Respond, Rewrite,
     Route, Timeouts,
 };
-
-/// A longer name makes every one of its series larger, and nobody reads it.
-const LONGEST_NAME: usize = 128;
 
 pub(super) fn compile(
     config: &Config,
@@ -164,7 +163,7 @@ impl Compiler<'_, '_> {
         match (upstream, redirect, respond) {
             (Some(upstream), None, None) => {
                 if let Some(forward) = self.forward(upstream, parts) {
-                    return Action::Forward(forward);
+                    return Action::Forward(Box::new(forward));
                 }
             }
             (None, Some(redirect), None) => return self.redirect(redirect, parts),
@@ -207,6 +206,7 @@ impl Compiler<'_, '_> {
             }
         };
         let rewrite = self.rewrite();
+        let upgrades = upgrades(self.route, &self.at, self.problems);
         let place = self.at.key("request_header");
         let request_rules = rules(&self.route.request_header, parts, &place, self.problems);
         Some(Forward {
@@ -216,6 +216,7 @@ impl Compiler<'_, '_> {
             request_rules,
             timeouts: self.timeouts(),
             max_body: self.route.limit.body.map_or(u64::MAX, |size| size.0),
+            upgrades,
             forwarded: self.route.forwarded,
         })
     }
@@ -225,6 +226,7 @@ impl Compiler<'_, '_> {
             response,
             idle,
             total,
+            ..
         } = &self.route.timeout;
         let place = self.at.key("timeout");
         let given = [
@@ -342,35 +344,4 @@ fn predicate_header(name: &str, value: &str) -> Result<(HeaderName, Option<Heade
         .map_err(|_| format!("`{name}` is not a header name"))?;
     let value = (value != "*").then(|| header_value(value)).transpose()?;
     Ok((header, value))
-}
-
-/// Such a pair is reported as one that cannot be told apart; its name is not what is wrong.
-fn equal_unnamed(one: &config::Route, two: &config::Route) -> bool {
-    let unnamed = one.name.is_none() && two.name.is_none();
-    unnamed
-        && (&one.host, &one.path, &one.method) == (&two.host, &two.path, &two.method)
-        && (&one.header, &one.query) == (&two.header, &two.query)
-}
-
-fn made_name(route: &config::Route) -> String {
-    let config::Route {
-        method, host, path, ..
-    } = route;
-    let mut name = method.0.join(",");
-    if !name.is_empty() {
-        name.push(' ');
-    }
-    let place = format!("{}{}", host.0.join(","), path.0.join(","));
-    name.push_str(if place.is_empty() { "default" } else { &place });
-    let mut pairs = |pairs: &BTreeMap<String, String>, sign: char| {
-        for (key, value) in pairs {
-            name.push_str(&format!(" {sign}{key}={value}"));
-        }
-    };
-    pairs(&route.header, '@');
-    pairs(&route.query, '?');
-    name.chars()
-        .filter(|c| !c.is_control())
-        .take(LONGEST_NAME)
-        .collect()
 }

@@ -122,12 +122,17 @@ fn stream(kind: &'static str) -> Reply {
     }))
 }
 
-fn echo(received: &Received, ended: impl FnOnce(Option<u16>) + Send + 'static) -> Reply {
+/// The head that agrees to a WebSocket.
+pub(super) fn switch(received: &Received) -> String {
     let accept = derive_accept_key(received.header("sec-websocket-key").as_bytes());
-    let head = format!(
+    format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-accept: {accept}\r\n\r\n"
-    );
+    )
+}
+
+fn echo(received: &Received, ended: impl FnOnce(Option<u16>) + Send + 'static) -> Reply {
+    let head = switch(received);
     Reply::Take(Box::new(move |mut stream: TcpStream| {
         if stream.write_all(head.as_bytes()).is_err() {
             return;

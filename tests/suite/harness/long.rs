@@ -39,6 +39,13 @@ impl Socket {
         Ok(())
     }
 
+    /// Sends this and gives the next message.
+    #[track_caller]
+    pub(crate) fn exchange(&mut self, message: Message) -> Message {
+        self.socket.send(message).expect("the message is taken");
+        self.socket.read().expect("an answer")
+    }
+
     #[track_caller]
     pub(crate) fn echo(&mut self) {
         self.try_echo().expect("the same message back");

@@ -6,6 +6,8 @@
 mod backend;
 mod client;
 mod command;
+mod frames;
+mod lasting;
 mod load;
 mod long;
 mod metrics;
@@ -23,6 +25,8 @@ use std::time::{Duration, Instant};
 pub(crate) use backend::Backend;
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use command::{Said, Written, pointsman, pointsman_in};
+pub(crate) use frames::{Frames, is_close};
+pub(crate) use lasting::Lasting;
 pub(crate) use load::Load;
 pub(crate) use long::{Events, Socket};
 pub(crate) use metrics::Metrics;
