@@ -1,6 +1,7 @@
 //! Carrying a request to an upstream, and its answer back.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
 
@@ -10,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::answer::Answer;
 use super::body::Watch;
@@ -61,13 +62,13 @@ impl Passage<'_> {
     pub(super) async fn carry(
         &self,
         prepared: Prepared<'_>,
-        mut head: Parts,
+        head: &mut Parts,
         body: Body,
         record: &mut Record,
     ) -> Result<Answer, Why> {
-        let ask = Ask::take(&mut head, &self.forward.upgrades);
+        let ask = Ask::take(head, &self.forward.upgrades);
         let version = head.version;
-        let trailers = self.head(&mut head, prepared, ask.as_ref());
+        let trailers = self.head(head, prepared, ask.as_ref());
         let (body, received) = self.upload(body, &mut head.headers, record)?;
         let upstream = &self.forward.upstream;
         if let Some(line) = record.line() {
@@ -83,17 +84,12 @@ impl Passage<'_> {
                 interim.send(status, &headers);
             }
         };
-        let exchange = upstream.exchange(worker, &mut head, body, relay);
-        let exchange = self.within(received.as_deref(), exchange);
+        let exchange = upstream.exchange(worker, head, body, relay);
         let total = self.forward.timeouts.total;
-        let end = total.map(|total| tokio::time::Instant::from_std(record.started()) + total);
-        let response = match end {
-            None => exchange.await,
-            Some(end) => timeout_at(end, exchange)
-                .await
-                .map_err(|_| Why::TotalTimeout)?,
-        };
-        let response = response.ok_or(Why::HeaderTimeout)?.map_err(|error| {
+        let end = total.map(|total| Instant::from_std(record.started()) + total);
+        let exchange = std::pin::pin!(exchange);
+        let response = self.within(received.as_deref(), end, exchange).await?;
+        let response = response.map_err(|error| {
             tracing::debug!(
                 upstream = upstream.name(),
                 error = chain(&error),
@@ -115,28 +111,33 @@ impl Passage<'_> {
 
     /// Waits for the answer's head no longer than the route says: while the client still sends, the
     /// upstream need not answer.
-    async fn within<T>(
+    async fn within<F: Future>(
         &self,
         received: Option<&Received>,
-        exchange: impl Future<Output = T>,
-    ) -> Option<T> {
+        end: Option<Instant>,
+        mut exchange: Pin<&mut F>,
+    ) -> Result<F::Output, Why> {
         let limit = self.forward.timeouts.response;
-        let mut exchange = std::pin::pin!(exchange);
+        let left = |end: Instant| end.saturating_duration_since(Instant::now()).min(limit);
+        let limit = || end.map_or(limit, left);
         let sent = || received.map_or(0, Received::bytes);
         let mut before = sent();
-        let mut alarm = self.connection.alarm(limit);
+        let mut alarm = self.connection.alarm(limit());
         let answer = poll_fn(|cx| {
             loop {
                 if let Poll::Ready(answer) = exchange.as_mut().poll(cx) {
-                    return Poll::Ready(Some(answer));
+                    return Poll::Ready(Ok(answer));
                 }
                 ready!(alarm.poll(cx));
+                if end.is_some_and(|end| Instant::now() >= end) {
+                    return Poll::Ready(Err(Why::TotalTimeout));
+                }
                 let progress = std::mem::replace(&mut before, sent()) != before;
                 // A client that stalls has a limit of its own.
                 if !progress && !received.is_some_and(Received::waits) {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Err(Why::HeaderTimeout));
                 }
-                alarm.set(limit);
+                alarm.set(limit());
             }
         })
         .await;

@@ -132,7 +132,7 @@ pub(crate) async fn handle(
     State(connection): State<Arc<Connection>>,
     request: Request,
 ) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let mut record = Record::start(&connection.worker.recorder, &head.method);
     let bodiless = head.method == Method::HEAD;
     // For an answer of our own, which hardly any request gets.
@@ -140,7 +140,7 @@ pub(crate) async fn handle(
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();
-    let answer = serve(&connection, &snapshot, head, body, &id, &mut record).await;
+    let answer = serve(&connection, &snapshot, &mut head, body, &id, &mut record).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(record, bodiless),
         Err(why) => {
@@ -160,24 +160,24 @@ pub(crate) async fn handle(
 async fn serve(
     connection: &Connection,
     snapshot: &Snapshot,
-    head: Parts,
+    head: &mut Parts,
     body: Body,
     id: &RequestId,
     record: &mut Record,
 ) -> Result<Answer, Why> {
     let peer = connection.peer.ip();
     let client_ip = client_ip(&head.headers, peer, &snapshot.trusted);
-    let target = Target::parse(&head);
+    let target = Target::parse(head);
     if snapshot.access_log {
         // What could not be read is shown as it came.
         let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = target.as_ref().ok().map(Target::authority).or_else(sent);
         let host = host.unwrap_or_default();
-        let line = AccessLine::new(&head, host, client_ip, id, snapshot.generation);
+        let line = AccessLine::new(head, host, client_ip, id, snapshot.generation);
         record.log(line);
     }
     let target = target?;
-    let route = snapshot.route(&target, &head);
+    let route = snapshot.route(&target, head);
     record.routed(route.map(|route| &route.row));
     let route = route.ok_or(Why::NoRoute)?;
     if route.reject_encoded_slash && target.has_encoded_slash() {
@@ -200,7 +200,7 @@ async fn serve(
         Action::Redirect(redirect) => Answer::redirect(redirect, &variables)?,
         Action::Respond(respond) => Answer::respond(respond),
         Action::Forward(forward) => {
-            let prepared = forward::prepare(forward, &variables, &head)?;
+            let prepared = forward::prepare(forward, &variables, head)?;
             let passage = forward::Passage {
                 connection,
                 snapshot,

@@ -19,8 +19,8 @@ const NO_FIELDS: [MaybeUninit<Header<'static>>; MOST_FIELDS] =
     [const { MaybeUninit::uninit() }; MOST_FIELDS];
 
 /// Room for the fields that a proxy adds, to requests and to answers, so that the map does not grow.
-const SPARE_IN_REQUEST: usize = 8;
-const SPARE_IN_RESPONSE: usize = 2;
+const SPARE_IN_REQUEST: usize = 5;
+const SPARE_IN_RESPONSE: usize = 1;
 
 /// What one head may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

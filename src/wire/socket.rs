@@ -100,6 +100,10 @@ impl Outgoing {
         self.head.advance(head);
         let data = (written - head).min(self.data.len());
         self.data.advance(data);
+        if self.data.is_empty() {
+            // An empty piece would still hold its buffer, and the next read could not go there.
+            self.data = Bytes::new();
+        }
         self.tail = &self.tail[written - head - data..];
     }
 }

@@ -19,7 +19,7 @@ use super::incoming::Incoming;
 use super::outgoing::{Framing, SendError, Sender};
 use super::socket::{Outgoing, poll_fill};
 use super::upgraded::Upgraded;
-use super::{Limits, Refusal, Reuse, buffers, encode, framing, parse};
+use super::{Limits, Refusal, Reuse, encode, framing, parse};
 use body::{ResponseBody, Under};
 
 pub use body::{AnswerBody, Rest};
@@ -277,7 +277,6 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
         let clean = self.connection.input.is_empty() && !self.broken;
         if keep && clean {
             self.connection.exchanges += 1;
-            buffers::give_back(&mut self.connection.input);
             reclaim.reclaim(self.connection);
         }
     }
