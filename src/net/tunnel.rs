@@ -192,13 +192,14 @@ where
             .write_all(&self.buffer[self.pending.clone()])
             .await?;
         while !self.frames.between() {
-            // Byte by byte: not one of the frame after may follow.
-            let read = self.from.read(&mut self.buffer[..1]).await?;
+            // Not one byte of the frame after may follow.
+            let most = self.frames.to_read().min(self.buffer.len());
+            let read = self.from.read(&mut self.buffer[..most]).await?;
             if read == 0 {
                 return Ok(());
             }
-            self.frames.advance(&self.buffer[..1]);
-            self.to.write_all(&self.buffer[..1]).await?;
+            self.frames.advance(&self.buffer[..read]);
+            self.to.write_all(&self.buffer[..read]).await?;
         }
         self.to.write_all(frame).await?;
         self.to.flush().await
