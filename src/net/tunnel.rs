@@ -45,7 +45,9 @@ pub(crate) struct Traffic {
 
 /// How long a goodbye may take, the client's answer to it included.
 const GOODBYE: Duration = Duration::from_secs(2);
-const BUFFER: usize = 16 * 1024;
+/// A buffer is of the first size for what tunnels carry most of the time, nothing or a ping, and grows
+/// to the second for what is to be carried fast.
+const BUFFER: std::ops::RangeInclusive<usize> = 1024..=64 * 1024;
 
 /// Carries bytes until the tunnel ends, or until `drain` says that it must.
 pub(crate) async fn join<C, U>(
@@ -137,7 +139,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     fn new(from: ReadHalf<F>, to: WriteHalf<T>, carried: &'a AtomicU64) -> Self {
-        let buffer = vec![0; BUFFER];
+        let buffer = vec![0; *BUFFER.start()];
         Self {
             from,
             to,
@@ -167,10 +169,22 @@ where
             }
             self.frames.advance(&self.buffer[..read]);
             self.pending = 0..read;
+            self.fit(read);
         }
         self.refused = Some(to_broke);
         clock.one_side_finished();
         Ok(())
+    }
+
+    /// Makes the buffer twice as large after a read that filled it, half after one of little.
+    fn fit(&mut self, read: usize) {
+        let size = self.buffer.len();
+        if read == size && size < *BUFFER.end() {
+            self.buffer.resize(size * 2, 0);
+        } else if read < size / 4 && size > *BUFFER.start() {
+            self.buffer.truncate(size / 2);
+            self.buffer.shrink_to_fit();
+        }
     }
 
     async fn flush(&mut self, clock: &Clock) -> io::Result<()> {
@@ -192,13 +206,14 @@ where
             .write_all(&self.buffer[self.pending.clone()])
             .await?;
         while !self.frames.between() {
-            // Byte by byte: not one of the frame after may follow.
-            let read = self.from.read(&mut self.buffer[..1]).await?;
+            // Not one byte of the frame after may follow.
+            let most = self.frames.to_read().min(self.buffer.len());
+            let read = self.from.read(&mut self.buffer[..most]).await?;
             if read == 0 {
                 return Ok(());
             }
-            self.frames.advance(&self.buffer[..1]);
-            self.to.write_all(&self.buffer[..1]).await?;
+            self.frames.advance(&self.buffer[..read]);
+            self.to.write_all(&self.buffer[..read]).await?;
         }
         self.to.write_all(frame).await?;
         self.to.flush().await
@@ -264,6 +279,22 @@ mod tests {
     use tokio::io::duplex;
 
     use super::*;
+
+    #[test]
+    fn a_buffer_is_large_for_as_long_as_much_is_carried() {
+        let ((from, _), (_, to)) = (split(duplex(1).0), split(duplex(1).0));
+        let carried = AtomicU64::new(0);
+        let mut direction = Direction::new(from, to, &carried);
+        let mut after = |read: usize| {
+            direction.fit(read.min(direction.buffer.len()));
+            direction.buffer.capacity()
+        };
+        let grown: Vec<_> = (0..8).map(|_| after(usize::MAX)).collect();
+        assert_eq!(grown, [2, 4, 8, 16, 32, 64, 64, 64].map(|kib| kib * 1024));
+        assert_eq!(after(40 * 1024), 64 * 1024, "neither full nor nearly empty");
+        let shrunk: Vec<_> = (0..8).map(|_| after(100)).collect();
+        assert_eq!(shrunk, [32, 16, 8, 4, 2, 1, 1, 1].map(|kib| kib * 1024));
+    }
 
     #[tokio::test]
     async fn the_last_words_of_a_side_that_takes_no_more_are_delivered() {

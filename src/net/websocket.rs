@@ -35,6 +35,11 @@ impl Frames {
         self.have == 0 && self.payload == 0 && !self.closed
     }
 
+    /// How many bytes may be read without one of the next frame among them.
+    pub(super) fn to_read(&self) -> usize {
+        usize::try_from(self.payload).unwrap_or(usize::MAX).max(1)
+    }
+
     /// Has a close begun, if not ended?
     pub(super) fn closed(&self) -> bool {
         self.closed
@@ -109,6 +114,8 @@ mod tests {
             for piece in stream.chunks(step) {
                 assert!(!frames.finished());
                 assert_eq!(frames.between(), ends.contains(&at), "step {step} at {at}");
+                let next = ends.iter().find(|end| **end > at);
+                assert!(next.is_none_or(|end| at + frames.to_read() <= *end));
                 frames.advance(piece);
                 at += piece.len();
             }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Backend, Client, DEADLINE, Origin, Proxy, Reply, Socket, route};
+use crate::harness::{
+    Backend, Client, DEADLINE, Origin, Proxy, Reply, Socket, Usage, eventually, route,
+};
 
 /// Much less than a test may take, and much more than a machine may be late.
 const SHORT: Duration = Duration::from_millis(400);
@@ -210,4 +212,36 @@ fn a_drained_tunnel_of_another_protocol_ends_without_a_frame_in_its_bytes() {
     assert_eq!(client.until_closed().unwrap(), b"");
     assert_eq!(rest.recv_timeout(DEADLINE).unwrap(), b"x");
     proxy.wait_for_log("the end of the tunnel", |line| line["why"] == "draining");
+}
+
+#[test]
+fn a_thousand_tunnels_of_which_one_side_has_finished_leave_no_files_behind() {
+    let (origin, ours) = origin(|stream| {
+        let asked = stream.read(&mut [0]).unwrap() == 1;
+        if asked {
+            stream.shutdown(Shutdown::Write).unwrap();
+        }
+        stream.try_clone().unwrap()
+    });
+    let proxy = proxy(&origin.url(), "half_closed = \"400ms\"");
+    drop(open(&proxy));
+    let one = || ours.recv_timeout(DEADLINE).unwrap();
+    drop(one());
+    proxy.counts("pointsman_tunnels", &[], 0.0);
+    let before = Usage::of(proxy.id()).files;
+    for _ in 0..10 {
+        let mut clients: Vec<_> = (0..100).map(|_| open(&proxy)).collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            match number % 2 {
+                0 => finish(client),
+                _ => client.send("x"),
+            }
+        }
+        // Both ends are held, and neither says any more.
+        let _upstreams: Vec<_> = clients.iter().map(|_| one()).collect();
+        proxy.counts("pointsman_tunnels", &[], 0.0);
+    }
+    eventually("every file is given back", || {
+        Usage::of(proxy.id()).files <= before
+    });
 }

@@ -233,6 +233,34 @@ fn a_drain_lets_ends_that_part_already_do_so_with_their_own_code() {
 }
 
 #[test]
+fn a_drain_lets_a_large_frame_arrive_whole_before_the_goodbye() {
+    let (begun, begins) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let large = vec![b'*'; LARGE];
+    let origin = Frames::origin(move |mut frames, _| {
+        frames.send_in_halves(binary(vec![b'*'; LARGE], true), || {
+            begun.send(()).unwrap();
+            released.lock().unwrap().recv_timeout(DEADLINE).unwrap();
+        });
+        // The goodbye to the upstream.
+        frames.read();
+    });
+    let (_, proxy) = Lasting::to(&[("all", &origin.url())]);
+    let mut client = Frames::open(proxy.address(), "/all/socket");
+    let reader = thread::spawn(move || [client.read(), client.read()]);
+    begins.recv_timeout(DEADLINE).unwrap();
+    Lasting::remove_all(&proxy);
+    release.send(()).unwrap();
+    let [whole, goodbye] = reader.join().unwrap();
+    assert!(
+        whole == Some(binary(large, true)),
+        "a part of the frame came"
+    );
+    assert_eq!(goodbye, Some(close(&1001_u16.to_be_bytes())));
+}
+
+#[test]
 fn subprotocols_and_extensions_pass_untouched_both_ways() {
     const OFFERED: [(&str, &str); 6] = [
         ("sec-websocket-version", "13"),

@@ -81,6 +81,19 @@ impl Frames {
         }
     }
 
+    /// Half of a frame, and once this is done the rest.
+    #[track_caller]
+    pub(crate) fn send_in_halves(&mut self, mut frame: Frame, between: impl FnOnce()) {
+        frame.header_mut().mask = self.mask;
+        let mut bytes = Vec::new();
+        frame.format(&mut bytes).expect("the bytes of a frame");
+        let (one, two) = bytes.split_at(bytes.len() / 2);
+        let stream = self.socket.get_mut();
+        stream.write_all(one).expect("the first half is taken");
+        between();
+        stream.write_all(two).expect("the second half is taken");
+    }
+
     /// The next frame, its mask taken off; none once the other side has ended.
     #[track_caller]
     pub(crate) fn read(&mut self) -> Option<Frame> {
