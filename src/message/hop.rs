@@ -6,6 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::fields::{has, tokens};
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -93,7 +95,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 /// `upgrade` too.
 pub fn upgrades(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let says = |token: &str| token.eq_ignore_ascii_case("upgrade");
-    let asked = headers.contains_key(UPGRADE) && tokens(headers, &CONNECTION).any(says);
+    let asked = has(headers, &UPGRADE) && tokens(headers, &CONNECTION).any(says);
     tokens(headers, &UPGRADE).filter(move |_| asked)
 }
 
@@ -101,17 +103,6 @@ pub fn upgrades(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 pub fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
-}
-
-/// The elements of a comma-separated field, over all its lines.
-pub fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .filter(|token| !token.is_empty())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod error_pages;
 pub mod fault;
+pub mod fields;
 pub mod forwarded;
 pub mod hop;
 pub mod page;

@@ -7,6 +7,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri, Version};
 
+use super::fields::lines;
 use crate::why::Why;
 
 /// The canonical view of a request's target.
@@ -77,7 +78,7 @@ impl<'a> Target<'a> {
 
 /// RFC 9112 section 3.2: one `Host`, except that an absolute-form target overrides it.
 fn authority(head: &Parts) -> Result<&str, Why> {
-    let mut hosts = head.headers.get_all(HOST).iter();
+    let mut hosts = lines(&head.headers, &HOST);
     let header = hosts.next();
     if hosts.next().is_some() {
         return Err(Why::BadHost);

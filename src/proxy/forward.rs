@@ -18,6 +18,7 @@ use super::body::Watch;
 use super::upgrade::{self, Ask};
 use super::upload::Upload;
 use super::{Connection, Until};
+use crate::message::fields::{has, lines};
 use crate::message::forwarded::{self, Sender};
 use crate::message::hop;
 use crate::message::rules::Rendered;
@@ -156,7 +157,9 @@ impl Passage<'_> {
         let headers = &mut head.headers;
         let trailers = hop::strip_request(headers);
         // We answer it ourselves when the upstream begins to read.
-        headers.remove(EXPECT);
+        if has(headers, &EXPECT) {
+            headers.remove(EXPECT);
+        }
         let peer = self.connection.peer.ip();
         let sender = Sender {
             peer,
@@ -262,8 +265,8 @@ struct Ends {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
+    let kind = lines(headers, &CONTENT_TYPE)
+        .next()
         .map(HeaderValue::as_bytes)
         .unwrap_or_default();
     const EVENT_STREAM: &[u8] = b"text/event-stream";

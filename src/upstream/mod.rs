@@ -17,6 +17,7 @@ use http::{HeaderMap, Response, StatusCode};
 pub(crate) use client::{ExchangeError, why_of_body};
 pub(crate) use pool::{Pool, PoolSettings};
 
+use crate::message::fields::has;
 use crate::metrics::ConnectionRow;
 use crate::wire::client::AnswerBody;
 use client::Attempt;
@@ -78,7 +79,7 @@ impl Upstream {
         body: Body,
         interim: impl FnMut(StatusCode, &HeaderMap),
     ) -> Result<Response<AnswerBody>, ExchangeError> {
-        let own_host = !head.headers.contains_key(HOST);
+        let own_host = !has(&head.headers, &HOST);
         Attempt {
             upstream: self,
             worker,

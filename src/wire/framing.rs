@@ -4,7 +4,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 
 use super::Refusal;
-use crate::message::hop::tokens;
+use crate::message::fields::{lines, tokens};
 
 /// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn response(
 
 /// Is it chunked? `chunked` alone, once, on one line, in any case.
 fn coding(version: Version, headers: &HeaderMap) -> Result<bool, Refusal> {
-    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lines = lines(headers, &TRANSFER_ENCODING);
     let Some(line) = lines.next() else {
         return Ok(false);
     };
@@ -93,7 +93,7 @@ fn coding(version: Version, headers: &HeaderMap) -> Result<bool, Refusal> {
 
 /// One line of digits, and no other.
 fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let mut lines = lines(headers, &CONTENT_LENGTH);
     let Some(line) = lines.next() else {
         return Ok(None);
     };

@@ -20,6 +20,7 @@ use super::outgoing::{Framing, SendError, Sender};
 use super::socket::{Outgoing, poll_fill};
 use super::upgraded::Upgraded;
 use super::{Limits, Refusal, Reuse, encode, framing, parse};
+use crate::message::fields::{has, lines};
 use body::{ResponseBody, Under};
 
 pub use body::{AnswerBody, Rest};
@@ -149,11 +150,11 @@ where
 
 /// The body with the framing that the head promises.
 fn outgoing(headers: &HeaderMap, body: Body) -> (Option<Body>, Framing) {
-    if headers.contains_key(TRANSFER_ENCODING) {
+    if has(headers, &TRANSFER_ENCODING) {
         return (Some(body), Framing::Chunked);
     }
-    let length = headers
-        .get(CONTENT_LENGTH)
+    let length = lines(headers, &CONTENT_LENGTH)
+        .next()
         .and_then(|length| length.to_str().ok()?.parse().ok());
     match length {
         Some(length @ 1..) => (Some(body), Framing::Known(length)),

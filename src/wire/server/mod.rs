@@ -19,6 +19,7 @@ pub use shared::Interim;
 
 use super::upgraded::{OnUpgrade, Upgraded};
 use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, buffers, framing, parse};
+use crate::message::fields::{has, lines};
 use crate::net::Alarm;
 use shared::{RequestBody, Shared};
 
@@ -225,8 +226,8 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         } = head;
         let mut state = self.shared.lock();
         state.body = length.into();
-        let expects = headers
-            .get(EXPECT)
+        let expects = lines(&headers, &EXPECT)
+            .next()
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         state.expects = expects && version == Version::HTTP_11 && !state.body.is_done();
         let body = match length {
@@ -238,7 +239,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         *request.uri_mut() = uri;
         *request.version_mut() = version;
         *request.headers_mut() = headers;
-        let asks = length == BodyLength::Empty && request.headers().contains_key(UPGRADE);
+        let asks = length == BodyLength::Empty && has(request.headers(), &UPGRADE);
         let upgrade = asks.then(|| {
             let (sender, on_upgrade) = OnUpgrade::new();
             request.extensions_mut().insert(on_upgrade);

@@ -17,6 +17,7 @@ use super::super::outgoing::{Framing, SendError, Sender};
 use super::super::{date, encode};
 use super::shared::State;
 use super::{Asked, Connection, Gone};
+use crate::message::fields::{has, lines};
 use crate::net::Alarm;
 
 /// After the last answer: how long, and how much, a client may still send before it is cut. Cutting
@@ -120,20 +121,23 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         body: &Body,
         asked: &Asked,
     ) -> Option<Framing> {
-        headers.remove(TRANSFER_ENCODING);
+        if has(headers, &TRANSFER_ENCODING) {
+            headers.remove(TRANSFER_ENCODING);
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return None;
         }
         let framing = self.framing(headers, status, body, asked);
-        self.last |= headers
-            .remove(CONNECTION)
-            .is_some_and(|value| value == "close");
+        if has(headers, &CONNECTION) {
+            let said = headers.remove(CONNECTION);
+            self.last |= said.is_some_and(|value| value == "close");
+        }
         if self.last {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         } else if asked.version == Version::HTTP_10 {
             headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
         }
-        if !headers.contains_key(DATE) {
+        if !has(headers, &DATE) {
             headers.insert(DATE, date::now());
         }
         framing
@@ -153,8 +157,8 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         if status == StatusCode::NOT_MODIFIED || asked.method == Method::HEAD {
             return None;
         }
-        let promised = headers
-            .get(CONTENT_LENGTH)
+        let promised = lines(headers, &CONTENT_LENGTH)
+            .next()
             .and_then(|length| length.to_str().ok()?.parse().ok());
         if let Some(length) = promised.or_else(|| body.size_hint().exact()) {
             if promised.is_none() {

@@ -1,0 +1,43 @@
+//! Fields of a head, found by looking through all of them: heads are short, and one hash costs more
+//! than a look at a dozen names.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The values of a field, one for each of its lines.
+pub fn lines<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a HeaderValue> {
+    let of_name = headers.iter().filter(move |(known, _)| *known == name);
+    of_name.map(|(_, value)| value)
+}
+
+pub fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|known| known == name)
+}
+
+/// The elements of a comma-separated field, over all its lines. One that is not ASCII hides no other.
+pub fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    lines(headers, name)
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| std::str::from_utf8(token.trim_ascii()).ok())
+        .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONNECTION;
+
+    use super::*;
+
+    #[test]
+    fn elements_are_found_on_every_line_and_beside_what_is_none() {
+        let mut headers = HeaderMap::new();
+        for line in [&b"a, b ,,\xff,c"[..], b"", b"d"] {
+            headers.append(CONNECTION, HeaderValue::from_bytes(line).unwrap());
+        }
+        let found: Vec<&str> = tokens(&headers, &CONNECTION).collect();
+        assert_eq!(found, ["a", "b", "c", "d"]);
+        assert_eq!(lines(&headers, &CONNECTION).count(), 3);
+    }
+}
