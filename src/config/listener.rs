@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::units::{Address, Time};
+use super::Address;
+use super::units::{Mode, Time};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -10,6 +11,8 @@ pub struct Listener {
     /// The log field; the address if left out.
     pub name: Option<String>,
     pub address: Address,
+    /// Of a unix socket: who may connect, as of a file. Default: what the umask leaves of 0777.
+    pub mode: Option<Mode>,
     #[serde(default)]
     pub timeout: ListenerTimeout,
 }

@@ -2,6 +2,7 @@
 //!
 //! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
 
+mod address;
 mod expand;
 mod listener;
 mod parse;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use address::{Address, Peers, UNIX};
 pub use listener::{Listener, ListenerTimeout};
 pub use parse::parse;
 pub use problem::{Problem, Report, Severity, nearest};
@@ -30,7 +32,7 @@ pub use upstream::{DEMO, Pool, Upstream, UpstreamTimeout, Url};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Shorthand for `[[listener]] address = "..."`; one address or a list.
-    pub listen: OneOrMany<units::Address>,
+    pub listen: OneOrMany<Address>,
     /// Process-wide settings; a change asks for a restart.
     pub server: Server,
     /// The admin side: metrics, health and the reload API.

@@ -4,9 +4,11 @@
 pub(crate) mod alarm;
 pub(crate) mod drain;
 mod pages;
+pub(crate) mod stream;
 pub(crate) mod tunnel;
 mod websocket;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use drain::Drain;
 pub(crate) use pages::serve_pages;
+pub(crate) use stream::{Detached, ReadHalf, Stream, WriteHalf};

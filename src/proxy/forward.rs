@@ -139,10 +139,10 @@ impl Passage<'_> {
         hop::strip_request(headers);
         // We answer it ourselves when the upstream begins to read.
         headers.remove(EXPECT);
-        let peer = self.connection.peer.ip();
+        let peer = self.connection.peer;
         let sender = Sender {
             peer,
-            peer_text: &self.connection.peer_text,
+            peer_text: self.connection.peer_text.as_ref(),
             trusted: self.snapshot.trusted.contains(peer),
             authority: &authority,
             forwarded: self.forward.forwarded,

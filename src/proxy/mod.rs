@@ -7,7 +7,7 @@ mod forward;
 mod refuse;
 mod upgrade;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -48,9 +48,10 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 pub(crate) struct Connection {
     worker: Arc<Worker>,
-    peer: SocketAddr,
+    /// None if it came by a unix socket.
+    peer: Option<IpAddr>,
     /// The peer's address as it goes into `X-Forwarded-For`.
-    peer_text: HeaderValue,
+    peer_text: Option<HeaderValue>,
     /// Of the listener that it came by.
     drain: Arc<Drain>,
     interim: Interim,
@@ -61,12 +62,12 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         worker: Arc<Worker>,
-        peer: SocketAddr,
+        peer: Option<IpAddr>,
         drain: Arc<Drain>,
         interim: Interim,
     ) -> Self {
-        let text = peer.ip().to_canonical().to_string();
-        let peer_text = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
+        let text = |address: IpAddr| address.to_canonical().to_string();
+        let peer_text = peer.and_then(|address| HeaderValue::try_from(text(address)).ok());
         Self {
             worker,
             peer,
@@ -147,8 +148,7 @@ async fn serve(
     body: Body,
     record: &mut Record,
 ) -> Result<Answer, Why> {
-    let peer = connection.peer.ip();
-    let client_ip = client_ip(&head.headers, peer, &snapshot.trusted);
+    let client_ip = client_ip(&head.headers, connection.peer, &snapshot.trusted);
     let target = Target::parse(&head);
     if snapshot.access_log {
         // What could not be read is shown as it came.

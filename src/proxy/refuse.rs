@@ -18,7 +18,11 @@ pub(crate) fn refuse(connection: &Arc<Connection>, refused: Refused) -> Response
         Refused::Rule(rule) => Rejection::of_rule(rule.status(), rule.sentence()),
         Refused::TooSlow => Rejection::from(Why::RequestTimeout),
     };
-    tracing::debug!(peer = %connection.peer, ?refused, "request refused");
+    tracing::debug!(
+        peer = connection.peer.map(tracing::field::display),
+        ?refused,
+        "request refused"
+    );
     let unread = Method::from_bytes(b"UNREAD").unwrap_or(Method::GET);
     let record = Record::start(&connection.worker.recorder, &unread);
     Answer::rejection(rejection).into_response(record, false)

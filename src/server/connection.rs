@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::handler::Handler;
 use axum::response::Response;
 use http::Request;
-use tokio::net::TcpStream;
 
 use super::workers::Accepted;
 use crate::proxy::{self, Worker};
@@ -21,7 +20,7 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         listener,
         counted: _counted,
     } = accepted;
-    let Ok(stream) = TcpStream::from_std(stream) else {
+    let Ok(stream) = stream.attach() else {
         return;
     };
     let terms = Terms {

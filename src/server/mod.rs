@@ -3,6 +3,8 @@
 mod accept;
 mod connection;
 mod listeners;
+mod socket;
+mod unix;
 mod workers;
 
 pub(crate) use listeners::{BindError, Listeners, Prepared};

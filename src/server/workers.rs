@@ -1,7 +1,7 @@
 //! Worker threads: one runtime each, and every connection on one of them for its whole life.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection;
 use crate::metrics::{Metrics, OpenConnection};
-use crate::net::Drain;
+use crate::net::{Detached, Drain};
 use crate::proxy::Worker;
 use crate::snapshot::{Listener, Live};
 use crate::telemetry::{AccessSink, Recorder};
@@ -40,8 +40,9 @@ type Load = Arc<CachePadded<AtomicUsize>>;
 /// A connection on its way to a worker.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
+    pub(super) stream: Detached,
+    /// None by a unix socket.
+    pub(super) peer: Option<IpAddr>,
     pub(super) listener: Arc<Listener>,
     /// Given back when the connection ends.
     pub(super) counted: (OpenConnection, Loaded),
@@ -83,7 +84,12 @@ impl Workers {
     }
 
     /// Hands a socket to the worker with the fewest connections.
-    pub(super) fn dispatch(&self, stream: TcpStream, peer: SocketAddr, listener: &Arc<Listener>) {
+    pub(super) fn dispatch(
+        &self,
+        stream: Detached,
+        peer: Option<IpAddr>,
+        listener: &Arc<Listener>,
+    ) {
         let load = |thread: &&Thread| thread.load.load(Ordering::Relaxed);
         let Some(thread) = self.threads.iter().min_by_key(load) else {
             return;

@@ -3,7 +3,6 @@
 mod compile;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use http::request::Parts;
 
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
-use crate::config::Drain as DrainTimeout;
+use crate::config::{Address, Drain as DrainTimeout};
 use crate::message::Target;
 use crate::message::forwarded::Trusted;
 use crate::metrics::{ConnectionRow, Metrics};
@@ -47,7 +46,9 @@ struct SharedUpstream {
 #[derive(Debug)]
 pub struct Listener {
     pub name: String,
-    pub address: SocketAddr,
+    pub address: Address,
+    /// The permissions of its socket's file; the process's own if left out.
+    pub mode: Option<u32>,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
     pub row: Arc<ConnectionRow>,

@@ -86,10 +86,10 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         let pool = upstream.pool.worker(self.worker);
         let mut error = ExchangeError::NoServer;
         for server in upstream.candidates(self.worker) {
-            if reuse && let Some(connection) = pool.checkout(&server.authority) {
+            if reuse && let Some(connection) = pool.checkout(&server.place) {
                 return Ok((server, connection));
             }
-            match connect(&server.authority, upstream.pool.settings().connect_timeout).await {
+            match connect(&server.place, upstream.pool.settings().connect_timeout).await {
                 Ok(stream) => {
                     return Ok((server, Connection::new(stream, upstream.row.open())));
                 }
@@ -120,12 +120,12 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
             }
         };
         if self.own_host
-            && let Ok(host) = HeaderValue::from_str(server.authority.as_str())
+            && let Ok(host) = HeaderValue::from_str(server.place.host())
         {
             self.head.headers.insert(HOST, host);
         }
         let pool = Arc::clone(self.upstream.pool.worker(self.worker));
-        let server = server.authority.clone();
+        let server = server.place.clone();
         let reclaim = Return { pool, server };
         let head = client::Head {
             method: &self.head.method,

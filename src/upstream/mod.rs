@@ -4,6 +4,7 @@ mod client;
 mod connect;
 mod pool;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,8 +36,35 @@ pub struct Upstream {
 /// Where to connect to, and the path put before each request's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Server {
-    pub authority: Authority,
+    pub place: Place,
     pub base_path: String,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    Host(Authority),
+    /// The path of a unix socket.
+    Unix(Arc<Path>),
+}
+
+impl Place {
+    /// What the server would call itself in `Host`. A unix socket has no name, only a machine.
+    fn host(&self) -> &str {
+        match self {
+            Self::Host(authority) => authority.as_str(),
+            Self::Unix(_) => "localhost",
+        }
+    }
+
+    /// Byte by byte, as a cheaper `==`.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Host(one), Self::Host(other)) => one.as_str() == other.as_str(),
+            (Self::Unix(one), Self::Unix(other)) => one.as_os_str() == other.as_os_str(),
+            (Self::Host(_), Self::Unix(_)) | (Self::Unix(_), Self::Host(_)) => false,
+        }
+    }
 }
 
 impl Upstream {

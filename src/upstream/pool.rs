@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::uri::Authority;
 use tokio::time::{Instant, sleep};
 
+use super::Place;
 use crate::metrics::OpenConnection;
 use crate::wire::client::{Connection, Reclaim};
 
@@ -60,7 +60,7 @@ pub(super) struct WorkerPool {
 struct Shelf {
     /// A list, not a map: an upstream has few servers, and comparing names costs less than hashing
     /// one.
-    servers: Vec<(Authority, VecDeque<Idle>)>,
+    servers: Vec<(Place, VecDeque<Idle>)>,
     /// Somebody looks after the old ones.
     swept: bool,
 }
@@ -73,7 +73,7 @@ struct Idle {
 
 impl WorkerPool {
     /// The connection used last, so that those not needed grow old.
-    pub(super) fn checkout(&self, server: &Authority) -> Option<Counted> {
+    pub(super) fn checkout(&self, server: &Place) -> Option<Counted> {
         let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = shelf.of(server)?;
         while let Some(Idle { connection, since }) = connections.pop_back() {
@@ -84,7 +84,7 @@ impl WorkerPool {
         None
     }
 
-    fn put(self: &Arc<Self>, server: &Authority, connection: Counted) {
+    fn put(self: &Arc<Self>, server: &Place, connection: Counted) {
         let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let since = Instant::now();
         let idle = Idle { connection, since };
@@ -101,9 +101,9 @@ impl WorkerPool {
 }
 
 impl Shelf {
-    fn of(&mut self, server: &Authority) -> Option<&mut VecDeque<Idle>> {
+    fn of(&mut self, server: &Place) -> Option<&mut VecDeque<Idle>> {
         let mut servers = self.servers.iter_mut();
-        let found = servers.find(|(known, _)| known.as_str() == server.as_str());
+        let found = servers.find(|(known, _)| known.is(server));
         found.map(|(_, connections)| connections)
     }
 }
@@ -132,7 +132,7 @@ async fn sweep(pool: Arc<WorkerPool>) {
 /// The way back into the pool.
 pub(super) struct Return {
     pub(super) pool: Arc<WorkerPool>,
-    pub(super) server: Authority,
+    pub(super) server: Place,
 }
 
 impl Reclaim<OpenConnection> for Return {

@@ -31,6 +31,7 @@ mod problems;
 mod programs;
 mod routing;
 mod settling;
+mod sockets;
 mod stalls;
 mod stopping;
 mod streaming;

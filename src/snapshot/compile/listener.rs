@@ -1,12 +1,11 @@
 //! Listeners as they are wanted.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::{Listener, Snapshot};
 use super::{Surroundings, fingerprint};
-use crate::config::{self, Config, KeyPath, ListenerTimeout, Problem};
+use crate::config::{self, Address, Config, KeyPath, ListenerTimeout, Problem};
 
 pub(super) fn compile(
     config: &Config,
@@ -21,14 +20,18 @@ pub(super) fn compile(
                 .help("write `listen = \"127.0.0.1:8080\"` at the top of the file"),
         );
     }
-    let mut addresses: HashMap<SocketAddr, usize> = HashMap::new();
+    let mut addresses: HashMap<Address, usize> = HashMap::new();
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut listeners = Vec::new();
     for (index, (place, listener)) in wanted.into_iter().enumerate() {
+        if listener.mode.is_some() && matches!(listener.address, Address::Ip(_)) {
+            let message = "only the socket of a `unix:` address has a file with a mode";
+            problems.push(Problem::error(place.key("mode"), message));
+        }
         let listener = build(listener, previous, surroundings);
         // Port 0 asks for a port of its own each time.
-        let address = listener.address;
-        if address.port() != 0 && addresses.insert(address, index).is_some() {
+        let address = &listener.address;
+        if !address.is_picked() && addresses.insert(address.clone(), index).is_some() {
             let message = format!("two listeners have the address {address}");
             problems.push(Problem::error(place.key("address"), message));
         } else if names.insert(listener.name.clone(), index).is_some() {
@@ -50,7 +53,8 @@ fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
             KeyPath::from("listen"),
             config::Listener {
                 name: None,
-                address: *address,
+                address: address.clone(),
+                mode: None,
                 timeout,
             },
         )
@@ -68,9 +72,14 @@ fn build(
     previous: Option<&Snapshot>,
     surroundings: Surroundings<'_>,
 ) -> Arc<Listener> {
-    let address = listener.address.0;
-    let name = listener.name.unwrap_or_else(|| address.to_string());
-    let fingerprint = fingerprint(&(&name, address, &listener.timeout));
+    let config::Listener {
+        name,
+        address,
+        mode,
+        timeout,
+    } = listener;
+    let name = name.unwrap_or_else(|| address.to_string());
+    let fingerprint = fingerprint(&(&name, &address, mode, &timeout));
     let same = |known: &&Arc<Listener>| known.fingerprint == fingerprint;
     let known = previous.and_then(|previous| previous.listeners.iter().find(same));
     known.cloned().unwrap_or_else(|| {
@@ -78,8 +87,9 @@ fn build(
             row: surroundings.metrics.listener(&name),
             name,
             address,
-            header_timeout: listener.timeout.header.0,
-            idle_timeout: listener.timeout.idle.0,
+            mode: mode.map(|mode| mode.0),
+            header_timeout: timeout.header.0,
+            idle_timeout: timeout.idle.0,
             drain: Arc::default(),
             fingerprint,
         })

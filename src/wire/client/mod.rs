@@ -13,14 +13,13 @@ use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode};
 use thiserror::Error;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::incoming::Incoming;
 use super::outgoing::{Framing, SendError, Sender};
 use super::socket::{Outgoing, poll_fill};
 use super::upgraded::Upgraded;
 use super::{Limits, Refusal, Reuse, encode, framing, parse};
+use crate::net::{ReadHalf, Stream, WriteHalf};
 use body::ResponseBody;
 
 pub use body::AnswerBody;
@@ -28,8 +27,8 @@ pub use body::AnswerBody;
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]
 pub struct Connection<G> {
-    read: OwnedReadHalf,
-    write: OwnedWriteHalf,
+    read: ReadHalf,
+    write: WriteHalf,
     input: BytesMut,
     /// Exchanges it has carried.
     exchanges: u64,
@@ -71,7 +70,7 @@ impl Cause {
 }
 
 impl<G> Connection<G> {
-    pub fn new(stream: TcpStream, guard: G) -> Self {
+    pub fn new(stream: Stream, guard: G) -> Self {
         let (read, write) = stream.into_split();
         Self {
             read,
@@ -242,7 +241,7 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
                 guard,
                 ..
             } = self.connection;
-            if let Ok(stream) = read.reunite(write) {
+            if let Some(stream) = read.reunite(write) {
                 let upgraded = Upgraded::new(stream, input.freeze());
                 response
                     .extensions_mut()

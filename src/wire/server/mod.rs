@@ -12,14 +12,13 @@ use std::time::Duration;
 use axum::body::Body;
 use http::header::{EXPECT, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 pub use shared::Interim;
 
 use super::upgraded::{OnUpgrade, Upgraded};
 use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, buffers, framing, parse};
-use crate::net::Alarm;
+use crate::net::{Alarm, Stream};
 use shared::{RequestBody, Shared};
 
 /// What a client may do, and for how long.
@@ -42,7 +41,7 @@ pub trait Handle {
 
 /// Serves requests until the client leaves, breaks a rule, or `closing` resolves: then the request
 /// under way is the last. `make` makes the handler for this connection.
-pub async fn serve<M, H, C>(stream: TcpStream, terms: &Terms, make: M, closing: C)
+pub async fn serve<M, H, C>(stream: Stream, terms: &Terms, make: M, closing: C)
 where
     M: FnOnce(Interim) -> H,
     H: Handle,
