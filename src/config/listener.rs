@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::Address;
 use super::units::{Mode, Time};
+use super::{Address, Peers};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,8 +13,17 @@ pub struct Listener {
     pub address: Address,
     /// Of a unix socket: who may connect, as of a file. Default: what the umask leaves of 0777.
     pub mode: Option<Mode>,
+    /// Peers that relay for others, and say so in a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
     #[serde(default)]
     pub timeout: ListenerTimeout,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// They must send a header, and nobody else can: networks, single addresses, or `"unix:"`.
+    pub from: Peers,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]

@@ -18,14 +18,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Peers, UNIX};
-pub use listener::{Listener, ListenerTimeout};
+pub use listener::{Listener, ListenerTimeout, ProxyProtocol};
 pub use parse::parse;
 pub use problem::{Problem, Report, Severity, nearest};
 pub use process::{Admin, Log, LogFormat, LogLevel, Metrics, Reload, ReloadMode, Server};
 pub use route::{HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
 pub use source::{KeyPath, Source};
 pub use units::{Drain, OneOrMany, Time};
-pub use upstream::{DEMO, Pool, Upstream, UpstreamTimeout, Url};
+pub use upstream::{DEMO, Pool, ProxyVersion, Upstream, UpstreamTimeout, Url};
 
 /// The whole file. Every table may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -58,6 +58,16 @@ impl Default for UpstreamTimeout {
     }
 }
 
+/// Which PROXY header is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// Where a server is: `http://HOST[:PORT][/PATH]`, `unix:/SOCKET[:/PATH]`, or `builtin:demo`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {

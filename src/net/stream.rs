@@ -1,7 +1,7 @@
 //! A connection over TCP or a unix socket: the same to whoever reads and writes it.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -29,6 +29,14 @@ pub enum Stream {
 impl Stream {
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
         UnixStream::connect(path).await.map(Self::Unix)
+    }
+
+    /// Where a client connected to; none if it has no address.
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
     }
 
     pub(crate) fn into_split(self) -> (ReadHalf, WriteHalf) {

@@ -139,7 +139,7 @@ impl Passage<'_> {
         hop::strip_request(headers);
         // We answer it ourselves when the upstream begins to read.
         headers.remove(EXPECT);
-        let peer = self.connection.peer;
+        let peer = self.connection.peer();
         let sender = Sender {
             peer,
             peer_text: self.connection.peer_text.as_ref(),

@@ -24,6 +24,7 @@ pub(crate) use refuse::refuse;
 use crate::message::forwarded::client_ip;
 use crate::message::template::Variables;
 use crate::message::{Rejection, Target};
+use crate::net::proxy_protocol::Ends;
 use crate::net::{Alarm, Drain};
 use crate::route::{Action, Route};
 use crate::snapshot::{Live, Snapshot};
@@ -49,7 +50,7 @@ pub(crate) struct Worker {
 pub(crate) struct Connection {
     worker: Arc<Worker>,
     /// None if it came by a unix socket.
-    peer: Option<IpAddr>,
+    ends: Option<Ends>,
     /// The peer's address as it goes into `X-Forwarded-For`.
     peer_text: Option<HeaderValue>,
     /// Of the listener that it came by.
@@ -62,20 +63,25 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         worker: Arc<Worker>,
-        peer: Option<IpAddr>,
+        ends: Option<Ends>,
         drain: Arc<Drain>,
         interim: Interim,
     ) -> Self {
         let text = |address: IpAddr| address.to_canonical().to_string();
-        let peer_text = peer.and_then(|address| HeaderValue::try_from(text(address)).ok());
+        let peer_text = ends.and_then(|ends| HeaderValue::try_from(text(ends.source.ip())).ok());
         Self {
             worker,
-            peer,
+            ends,
             peer_text,
             drain,
             interim,
             alarms: Mutex::default(),
         }
+    }
+
+    /// None if it came by a unix socket.
+    fn peer(&self) -> Option<IpAddr> {
+        self.ends.map(|ends| ends.source.ip())
     }
 
     /// Rings after `limit`.
@@ -148,7 +154,7 @@ async fn serve(
     body: Body,
     record: &mut Record,
 ) -> Result<Answer, Why> {
-    let client_ip = client_ip(&head.headers, connection.peer, &snapshot.trusted);
+    let client_ip = client_ip(&head.headers, connection.peer(), &snapshot.trusted);
     let target = Target::parse(&head);
     if snapshot.access_log {
         // What could not be read is shown as it came.

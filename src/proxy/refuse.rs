@@ -19,7 +19,7 @@ pub(crate) fn refuse(connection: &Arc<Connection>, refused: Refused) -> Response
         Refused::TooSlow => Rejection::from(Why::RequestTimeout),
     };
     tracing::debug!(
-        peer = connection.peer.map(tracing::field::display),
+        peer = connection.peer().map(tracing::field::display),
         ?refused,
         "request refused"
     );

@@ -7,7 +7,9 @@ use axum::handler::Handler;
 use axum::response::Response;
 use http::Request;
 
+use super::introduction::introduce;
 use super::workers::Accepted;
+use crate::net::proxy_protocol::Ends;
 use crate::proxy::{self, Worker};
 use crate::wire::Limits;
 use crate::wire::server::{Handle, Interim, Refused, Terms, serve as serve_http1};
@@ -20,7 +22,30 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         listener,
         counted: _counted,
     } = accepted;
-    let Ok(stream) = stream.attach() else {
+    let Ok(mut stream) = stream.attach() else {
+        return;
+    };
+    let closing = async {
+        tokio::select! {
+            // Until its turn an idle connection may ask once more, and is told that this was the
+            // last: closed at once, it could just have been asking.
+            () = listener.drain.turn() => {}
+            () = worker.stopping.begun() => {}
+        }
+    };
+    let ends = peer.zip(stream.local_addr());
+    let ends = ends.map(|(source, destination)| Ends {
+        source,
+        destination,
+    });
+    let introduced = tokio::select! {
+        biased;
+        introduced = introduce(&mut stream, ends, &listener) => introduced,
+        // Whoever has not even said for whom it comes has asked nothing.
+        () = listener.drain.over() => None,
+        () = worker.stopping.begun() => None,
+    };
+    let Some((ends, early)) = introduced else {
         return;
     };
     let terms = Terms {
@@ -31,19 +56,11 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
     let make = |interim: Interim| {
         let (worker, drain) = (Arc::clone(&worker), Arc::clone(&listener.drain));
         Requests(Arc::new(proxy::Connection::new(
-            worker, peer, drain, interim,
+            worker, ends, drain, interim,
         )))
     };
-    let closing = async {
-        tokio::select! {
-            // Until its turn an idle connection may ask once more, and is told that this was the
-            // last: closed at once, it could just have been asking.
-            () = listener.drain.turn() => {}
-            () = worker.stopping.begun() => {}
-        }
-    };
     tokio::select! {
-        () = serve_http1(stream, &terms, make, closing) => {}
+        () = serve_http1(stream, early, &terms, make, closing) => {}
         () = listener.drain.over() => {}
         () = worker.stopping.over() => {}
     }

@@ -1,7 +1,7 @@
 //! A socket that listens, of either kind.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use socket2::{Domain, SockRef, Type};
 use tokio::net::TcpListener;
@@ -21,7 +21,7 @@ pub(super) enum Socket {
 }
 
 /// A connection, and the address of who made it; none by a unix socket.
-pub(super) type Accepted = (Detached, Option<IpAddr>);
+pub(super) type Accepted = (Detached, Option<SocketAddr>);
 
 impl Socket {
     /// `shared` allows, until it listens, another socket of this process on the same port: the
@@ -39,7 +39,7 @@ impl Socket {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream).detach()?, Some(peer.ip())))
+                Ok((Stream::Tcp(stream).detach()?, Some(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;

@@ -1,7 +1,7 @@
 //! Worker threads: one runtime each, and every connection on one of them for its whole life.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -42,7 +42,7 @@ type Load = Arc<CachePadded<AtomicUsize>>;
 pub(super) struct Accepted {
     pub(super) stream: Detached,
     /// None by a unix socket.
-    pub(super) peer: Option<IpAddr>,
+    pub(super) peer: Option<SocketAddr>,
     pub(super) listener: Arc<Listener>,
     /// Given back when the connection ends.
     pub(super) counted: (OpenConnection, Loaded),
@@ -87,7 +87,7 @@ impl Workers {
     pub(super) fn dispatch(
         &self,
         stream: Detached,
-        peer: Option<IpAddr>,
+        peer: Option<SocketAddr>,
         listener: &Arc<Listener>,
     ) {
         let load = |thread: &&Thread| thread.load.load(Ordering::Relaxed);

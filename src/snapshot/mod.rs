@@ -15,7 +15,7 @@ use crate::config::{Address, Drain as DrainTimeout};
 use crate::message::Target;
 use crate::message::forwarded::Trusted;
 use crate::metrics::{ConnectionRow, Metrics};
-use crate::net::Drain;
+use crate::net::{Drain, Seldom};
 use crate::route::{Route, Table};
 use crate::upstream::Upstream;
 
@@ -49,6 +49,10 @@ pub struct Listener {
     pub address: Address,
     /// The permissions of its socket's file; the process's own if left out.
     pub mode: Option<u32>,
+    /// Peers that must begin with a PROXY header.
+    pub proxy_protocol: Option<Trusted>,
+    /// That one did not.
+    pub complaint: Seldom,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
     pub row: Arc<ConnectionRow>,

@@ -29,6 +29,7 @@ mod logs;
 mod metrics;
 mod problems;
 mod programs;
+mod proxy_protocol;
 mod routing;
 mod settling;
 mod sockets;

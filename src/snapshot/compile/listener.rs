@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::super::{Listener, Snapshot};
 use super::{Surroundings, fingerprint};
-use crate::config::{self, Address, Config, KeyPath, ListenerTimeout, Problem};
+use crate::config::{self, Address, Config, KeyPath, ListenerTimeout, Peers, Problem};
+use crate::message::forwarded::Trusted;
+use crate::net::Seldom;
 
 pub(super) fn compile(
     config: &Config,
@@ -27,6 +29,15 @@ pub(super) fn compile(
         if listener.mode.is_some() && matches!(listener.address, Address::Ip(_)) {
             let message = "only the socket of a `unix:` address has a file with a mode";
             problems.push(Problem::error(place.key("mode"), message));
+        }
+        if let Some(proxies) = &listener.proxy_protocol
+            && proxies.from == Peers::default()
+        {
+            let place = place.key("proxy_protocol").key("from");
+            problems.push(
+                Problem::error(place, "nobody is named who may send a PROXY header")
+                    .help("write `proxy_protocol = { from = [\"10.0.0.0/8\"] }`"),
+            );
         }
         let listener = build(listener, previous, surroundings);
         // Port 0 asks for a port of its own each time.
@@ -55,6 +66,7 @@ fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
                 name: None,
                 address: address.clone(),
                 mode: None,
+                proxy_protocol: None,
                 timeout,
             },
         )
@@ -76,10 +88,11 @@ fn build(
         name,
         address,
         mode,
+        proxy_protocol,
         timeout,
     } = listener;
     let name = name.unwrap_or_else(|| address.to_string());
-    let fingerprint = fingerprint(&(&name, &address, mode, &timeout));
+    let fingerprint = fingerprint(&(&name, &address, mode, &proxy_protocol, &timeout));
     let same = |known: &&Arc<Listener>| known.fingerprint == fingerprint;
     let known = previous.and_then(|previous| previous.listeners.iter().find(same));
     known.cloned().unwrap_or_else(|| {
@@ -88,6 +101,8 @@ fn build(
             name,
             address,
             mode: mode.map(|mode| mode.0),
+            proxy_protocol: proxy_protocol.map(|proxies| Trusted::new(proxies.from)),
+            complaint: Seldom::default(),
             header_timeout: timeout.header.0,
             idle_timeout: timeout.idle.0,
             drain: Arc::default(),

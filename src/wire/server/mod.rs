@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::BytesMut;
 use http::header::{EXPECT, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
@@ -40,14 +41,14 @@ pub trait Handle {
 }
 
 /// Serves requests until the client leaves, breaks a rule, or `closing` resolves: then the request
-/// under way is the last. `make` makes the handler for this connection.
-pub async fn serve<M, H, C>(stream: Stream, terms: &Terms, make: M, closing: C)
+/// under way is the last. `early` was read already; `make` makes the handler for this connection.
+pub async fn serve<M, H, C>(stream: Stream, early: BytesMut, terms: &Terms, make: M, closing: C)
 where
     M: FnOnce(Interim) -> H,
     H: Handle,
     C: Future<Output = ()>,
 {
-    let shared = Shared::new(stream);
+    let shared = Shared::new(stream, early);
     let handler = make(Interim::new(&shared));
     let closing = std::pin::pin!(closing);
     let mut connection = Connection {

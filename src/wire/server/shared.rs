@@ -36,11 +36,11 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(stream: Stream) -> Arc<Self> {
+    pub(super) fn new(stream: Stream, input: BytesMut) -> Arc<Self> {
         let (read, write) = stream.into_split();
         let state = State {
             read,
-            input: BytesMut::new(),
+            input,
             body: Incoming::Done,
             output: Outgoing::default(),
             expects: false,
