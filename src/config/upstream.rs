@@ -17,6 +17,8 @@ pub const DEMO: &str = "builtin:demo";
 pub struct Upstream {
     /// `"http://127.0.0.1:3000"`, or a list that is taken in turn.
     pub server: OneOrMany<Url>,
+    /// Each connection begins with a PROXY header that tells the client, and carries one request.
+    pub proxy_protocol: Option<ProxyVersion>,
     #[serde(default)]
     pub pool: Pool,
     #[serde(default)]

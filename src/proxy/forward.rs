@@ -1,6 +1,7 @@
 //! Carrying a request to an upstream, and its answer back.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, ready};
@@ -40,6 +41,7 @@ pub(super) struct Prepared<'a> {
     path: Option<PathAndQuery>,
     rules: Rendered<'a>,
     authority: HeaderValue,
+    client_ip: Option<IpAddr>,
 }
 
 pub(super) fn prepare<'a>(
@@ -54,6 +56,7 @@ pub(super) fn prepare<'a>(
             .render(variables)
             .ok_or(Why::BadRequest)?,
         authority: variables.target.authority_value(head),
+        client_ip: variables.client_ip,
     })
 }
 
@@ -66,6 +69,7 @@ impl Passage<'_> {
         record: &mut Record,
     ) -> Result<Answer, Why> {
         let ask = Ask::take(&mut head);
+        let client = prepared.client_ip;
         self.head(&mut head, prepared, ask.as_ref());
         let (body, progress) = observe_body(body, &mut head.headers, record);
         let upstream = &self.forward.upstream;
@@ -83,7 +87,11 @@ impl Passage<'_> {
                 interim.send(status, &headers);
             }
         };
-        let exchange = upstream.exchange(worker, &mut head, body, relay);
+        let client = match upstream.is_told_clients() {
+            true => self.connection.relays_for(client),
+            false => None,
+        };
+        let exchange = upstream.exchange(worker, client, &mut head, body, relay);
         let response = self
             .within(self.forward.response_timeout, progress.as_deref(), exchange)
             .await;
@@ -134,6 +142,7 @@ impl Passage<'_> {
             path,
             rules,
             authority,
+            ..
         } = prepared;
         let headers = &mut head.headers;
         hop::strip_request(headers);

@@ -7,7 +7,7 @@ mod forward;
 mod refuse;
 mod upgrade;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -82,6 +82,23 @@ impl Connection {
     /// None if it came by a unix socket.
     fn peer(&self) -> Option<IpAddr> {
         self.ends.map(|ends| ends.source.ip())
+    }
+
+    /// Both ends as they are told to an upstream that wants a PROXY header. The port of a client that
+    /// a trusted proxy speaks for is not known.
+    fn relays_for(&self, client: Option<IpAddr>) -> Option<Ends> {
+        let ends = self.ends?;
+        let source = SocketAddr::new(ends.source.ip().to_canonical(), ends.source.port());
+        let destination = ends.destination;
+        let destination = SocketAddr::new(destination.ip().to_canonical(), destination.port());
+        let source = match client {
+            Some(client) if client != source.ip() => SocketAddr::new(client, 0),
+            _ => source,
+        };
+        Some(Ends {
+            source,
+            destination,
+        })
     }
 
     /// Rings after `limit`.

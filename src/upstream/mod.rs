@@ -19,6 +19,7 @@ pub(crate) use client::ExchangeError;
 pub(crate) use pool::{Pool, PoolSettings};
 
 use crate::metrics::ConnectionRow;
+use crate::net::proxy_protocol::Ends;
 use crate::wire::client::AnswerBody;
 use client::Attempt;
 
@@ -97,11 +98,18 @@ impl Upstream {
         &self.row
     }
 
+    /// Do its connections begin with a PROXY header?
+    pub(crate) fn is_told_clients(&self) -> bool {
+        self.pool.settings().proxy_protocol.is_some()
+    }
+
     /// Sends a request and waits for the head of its answer. Its URI is a path and query only; the
-    /// server that is picked completes it. `interim` is told of interim answers.
+    /// server that is picked completes it. `client` is told to servers that want to know; `interim`
+    /// is told of interim answers.
     pub(crate) async fn exchange(
         &self,
         worker: usize,
+        client: Option<Ends>,
         head: &mut Parts,
         body: Body,
         interim: impl FnMut(StatusCode, &HeaderMap),
@@ -112,6 +120,7 @@ impl Upstream {
             worker,
             head,
             own_host,
+            client,
             interim,
         }
         .send(body)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Place;
+use crate::config::ProxyVersion;
 use crate::metrics::OpenConnection;
 use crate::wire::client::{Connection, Reclaim};
 
@@ -20,6 +21,8 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     pub max_idle: usize,
     pub idle_timeout: Duration,
+    /// Each connection begins with a header that tells one client, so none is used for another.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// The idle connections of one upstream.
@@ -89,6 +92,7 @@ impl WorkerPool {
         let since = Instant::now();
         let idle = Idle { connection, since };
         match shelf.of(server) {
+            _ if self.settings.proxy_protocol.is_some() => return,
             Some(connections) if connections.len() >= self.settings.max_idle => return,
             Some(connections) => connections.push_back(idle),
             None if self.settings.max_idle == 0 => return,

@@ -1,21 +1,19 @@
-//! The PROXY protocol: who a relayed client is, and who may say so.
+//! The PROXY protocol as it comes in: who a relayed client is, and who may say so.
 
-use std::fs;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, DEADLINE, Load, Origin, Proxy, Response, eventually, free_port, get, route, tool,
+    Client, DEADLINE, Load, Origin, Proxy, Response, eventually, free_port, get, route,
 };
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
-const LINE: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 56324 80\r\n";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+pub(crate) const LINE: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 56324 80\r\n";
 
 /// Version 2, with a TLV after the addresses.
 fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
@@ -27,7 +25,7 @@ fn binary(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
     header
 }
 
-fn six() -> Vec<u8> {
+pub(crate) fn six() -> Vec<u8> {
     let source = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
     let destination = [0; 16];
     binary(
@@ -38,7 +36,7 @@ fn six() -> Vec<u8> {
 }
 
 /// Listeners `relayed`, whose peers must send a header, and `plain`, where only others may.
-fn config(rest: &str, upstream: &str) -> String {
+pub(crate) fn config(rest: &str, upstream: &str) -> String {
     let listener = |name: &str, from: &str| {
         format!(
             "[[listener]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\n\
@@ -60,7 +58,7 @@ fn refused(proxy: &Proxy, listener: &str, count: f64) {
     );
 }
 
-fn after(proxy: &Proxy, header: &[u8]) -> Response {
+pub(crate) fn after(proxy: &Proxy, header: &[u8]) -> Response {
     let mut client = Client::connect(proxy.listener("relayed"));
     client.send([header, GET.as_bytes()].concat());
     client.response()
@@ -311,63 +309,5 @@ fn a_relay_on_the_same_machine_may_send_its_header_by_a_unix_socket() {
         let answer = std::io::read_to_string(stream).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         assert_eq!(origin.last().header("x-forwarded-for"), who);
-    }
-}
-
-/// A program that runs until it is dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn run(command: &mut Command, port: u16) -> Running {
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let running = Running(quiet.spawn().unwrap());
-    eventually("it listens", || {
-        TcpStream::connect(("127.0.0.1", port)).is_ok()
-    });
-    running
-}
-
-#[test]
-#[ignore = "needs haproxy; make test runs it"]
-fn haproxy_tells_its_clients_in_both_versions() {
-    let origin = Origin::named("one");
-    let proxy = Proxy::with_config(&config("", &origin.url()));
-    let directory = TempDir::new().unwrap();
-    for version in ["send-proxy", "send-proxy-v2"] {
-        let (port, to) = (free_port(), proxy.listener("relayed"));
-        let file = directory.path().join(version);
-        let text = format!(
-            "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
-             listen relay\n bind 127.0.0.1:{port}\n server s {to} {version}\n"
-        );
-        fs::write(&file, text).unwrap();
-        let _haproxy = run(tool("haproxy").arg("-db").arg("-f").arg(&file), port);
-        // Of this network any address is ours to come from.
-        let from = SocketAddr::from(([127, 0, 0, 9], 0));
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        socket.bind(&from.into()).unwrap();
-        socket
-            .connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())
-            .unwrap();
-        let mut stream = TcpStream::from(socket);
-        let close = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
-        stream.write_all(close.as_bytes()).unwrap();
-        let answer = std::io::read_to_string(stream).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{version}: {answer}");
-        assert_eq!(
-            origin.last().header("x-forwarded-for"),
-            "127.0.0.9",
-            "{version}"
-        );
     }
 }

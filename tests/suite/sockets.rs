@@ -1,8 +1,7 @@
-//! Unix sockets: listeners and their files, and upstreams behind them.
+//! Unix sockets: requests that come by one, and upstreams behind one.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,47 +10,7 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::harness::{
-    BINARY, DEADLINE, Origin, Proxy, Reply, eventually, free_port, get, request, route,
-};
-
-/// A connection by a unix socket.
-struct Client(BufReader<UnixStream>);
-
-impl Client {
-    fn connect(path: &Path) -> Self {
-        let stream = UnixStream::connect(path).expect("the proxy accepts connections");
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn send(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    /// Status line and headers, and a body if its length is told.
-    fn response(&mut self) -> (String, String) {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(self.0.read_line(&mut head).unwrap() > 0, "cut: {head}");
-        }
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-        self.0.read_exact(&mut body).unwrap();
-        (head, String::from_utf8(body).unwrap())
-    }
-
-    fn get(&mut self, path: &str) -> (String, String) {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
-        self.response()
-    }
-}
-
-fn ask(path: &Path) -> String {
-    Client::connect(path).get("/").1
-}
+use crate::harness::{BINARY, DEADLINE, Origin, Proxy, Reply, UnixClient, route};
 
 /// An origin on a unix socket: it tells the head of each request, with the number of its connection,
 /// and echoes what follows an upgrade.
@@ -93,32 +52,32 @@ fn serve(stream: UnixStream, tell: impl Fn(String)) {
     }
 }
 
-struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn files(&self) -> usize {
+    pub(crate) fn files(&self) -> usize {
         fs::read_dir(self.0.path()).unwrap().count()
     }
 }
 
-fn listener(name: &str, path: &Path, more: &str) -> String {
+pub(crate) fn listener(name: &str, path: &Path, more: &str) -> String {
     let path = path.display();
     format!("[[listener]]\nname = \"{name}\"\naddress = \"unix:{path}\"\n{more}\n")
 }
 
 /// Reloads are asked for and not guessed from the file.
-const QUIET: &str = "admin.listen = \"127.0.0.1:0\"\nreload.mode = \"off\"\n";
+pub(crate) const QUIET: &str = "admin.listen = \"127.0.0.1:0\"\nreload.mode = \"off\"\n";
 
 #[track_caller]
-fn apply(proxy: &Proxy, text: &str) {
+pub(crate) fn apply(proxy: &Proxy, text: &str) {
     proxy.write_all(text);
     let (status, outcome) = proxy.ask_reload();
     assert_eq!(
@@ -126,14 +85,6 @@ fn apply(proxy: &Proxy, text: &str) {
         (200, &"applied".into()),
         "{outcome:#}"
     );
-}
-
-#[track_caller]
-fn refuse(proxy: &Proxy, text: &str) -> String {
-    proxy.write_all(text);
-    let (status, outcome) = proxy.ask_reload();
-    assert_eq!(status, 422, "{outcome:#}");
-    outcome["problems"].to_string()
 }
 
 #[test]
@@ -145,7 +96,7 @@ fn requests_and_tunnels_pass_from_unix_socket_to_unix_socket() {
     let routes = route("all", "/*", &upstream) + "upstream_host = \"upstream\"\n";
     let listen = format!("listen = \"unix:{}\"\nserver.workers = 1\n", web.display());
     let proxy = Proxy::with_config(&(listen + QUIET + &routes));
-    let mut client = Client::connect(&web);
+    let mut client = UnixClient::connect(&web);
     for _ in 0..3 {
         assert_eq!(client.get("/x?y=1").1, "unix");
         let (connection, head) = heads.recv_timeout(DEADLINE).unwrap();
@@ -190,7 +141,7 @@ fn large_bodies_pass_by_unix_sockets_unchanged() {
     let origin = Origin::new(|received| Reply::Whole(200, Vec::new(), received.body.clone()));
     let routes = route("all", "/*", &origin.url());
     let _proxy = Proxy::with_config(&(QUIET.to_owned() + &listener("web", &web, "") + &routes));
-    let mut client = Client::connect(&web);
+    let mut client = UnixClient::connect(&web);
     let body: String = (0..LARGE)
         .map(|at| char::from(b'a' + (at % 23) as u8))
         .collect();
@@ -214,7 +165,7 @@ fn a_unix_client_is_no_address_in_the_trail_and_believed_only_if_unix_is_trusted
         server + QUIET + &listener("web", &web, "") + &routes + more
     };
     let seen = || {
-        let mut client = Client::connect(&web);
+        let mut client = UnixClient::connect(&web);
         client.send("GET / HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n");
         client.response();
         let last = origin.last();
@@ -226,109 +177,6 @@ fn a_unix_client_is_no_address_in_the_trail_and_believed_only_if_unix_is_trusted
     assert_eq!(seen(), ["", unknown, "unix:"]);
     apply(&proxy, &text("[\"unix:\"]"));
     assert_eq!(seen(), ["192.0.2.9", unknown, "192.0.2.9"]);
-}
-
-#[test]
-fn the_file_of_a_dead_process_is_replaced_and_what_is_alive_or_no_socket_stays() {
-    let place = Place::new();
-    let (stale, alive, plain) = (
-        place.path("stale"),
-        place.path("alive"),
-        place.path("plain"),
-    );
-    // The file stays when its listener goes.
-    drop(UnixListener::bind(&stale).unwrap());
-    let _held = UnixListener::bind(&alive).unwrap();
-    fs::write(&plain, "precious").unwrap();
-    let routes = "[[route]]\nname = \"all\"\nrespond = { body = \"ours\" }\n";
-    let with = |name: &str, path: &Path| {
-        QUIET.to_owned() + &listener("stale", &stale, "") + &listener(name, path, "") + routes
-    };
-    let proxy = Proxy::with_config(&(QUIET.to_owned() + &listener("stale", &stale, "") + routes));
-    assert_eq!(ask(&stale), "ours");
-    for (name, path) in [("alive", &alive), ("plain", &plain)] {
-        let problems = refuse(&proxy, &with(name, path));
-        assert!(
-            problems.contains(&format!("unix:{}", path.display())),
-            "{problems}"
-        );
-        assert!(path.exists(), "{name} is gone");
-    }
-    assert_eq!(fs::read_to_string(&plain).unwrap(), "precious");
-    assert_eq!(ask(&stale), "ours");
-}
-
-#[test]
-fn a_refused_reload_leaves_no_socket_file_behind() {
-    let place = Place::new();
-    let (old, new) = (place.path("old.sock"), place.path("new.sock"));
-    let nowhere = place.path("no/such/directory.sock");
-    let routes = "[[route]]\nname = \"all\"\nrespond = { body = \"ours\" }\n";
-    let before = QUIET.to_owned() + &listener("old", &old, "") + routes;
-    let proxy = Proxy::with_config(&before);
-    let rest = listener("new", &new, "") + &listener("nowhere", &nowhere, "");
-    for _ in 0..5 {
-        refuse(&proxy, &(before.clone() + &rest));
-        assert_eq!((place.files(), ask(&old).as_str()), (1, "ours"));
-    }
-    assert_eq!(proxy.status()["listeners"].as_array().unwrap().len(), 1);
-}
-
-#[test]
-fn the_file_goes_with_its_listener_and_with_the_process() {
-    let place = Place::new();
-    let (stays, goes) = (place.path("stays.sock"), place.path("goes.sock"));
-    let routes = "[[route]]\nname = \"all\"\nrespond = { body = \"ours\" }\n";
-    let alone = QUIET.to_owned() + &listener("stays", &stays, "") + routes;
-    let both = alone.clone() + &listener("goes", &goes, "");
-    let mut proxy = Proxy::with_config(&both);
-    let mut kept = Client::connect(&stays);
-    for _ in 0..20 {
-        assert_eq!(ask(&goes), "ours");
-        apply(&proxy, &alone);
-        assert!(!goes.exists());
-        // Not waited for: the socket may be about to close when its path is wanted again.
-        apply(&proxy, &both);
-    }
-    assert_eq!(kept.get("/").1, "ours", "nothing of the other was touched");
-    proxy.signal("TERM");
-    assert!(proxy.wait().success());
-    assert_eq!(place.files(), 0);
-}
-
-#[test]
-fn a_file_that_another_process_put_in_place_of_ours_is_left_to_it() {
-    let place = Place::new();
-    let path = place.path("web.sock");
-    let routes = "[[route]]\nname = \"all\"\nrespond = { body = \"ours\" }\n";
-    let mut proxy = Proxy::with_config(&(QUIET.to_owned() + &listener("web", &path, "") + routes));
-    fs::rename(&path, place.path("moved")).unwrap();
-    let _other = UnixListener::bind(&path).unwrap();
-    proxy.signal("TERM");
-    assert!(proxy.wait().success());
-    UnixStream::connect(&path).expect("the other still listens");
-}
-
-#[test]
-fn the_mode_of_a_socket_is_set_before_anyone_connects_and_changes_live() {
-    let place = Place::new();
-    let path = place.path("web.sock");
-    let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-    let routes = "[[route]]\nname = \"all\"\nrespond = { body = \"ours\" }\n";
-    let with = |more: &str| QUIET.to_owned() + &listener("web", &path, more) + routes;
-    let proxy = Proxy::with_config(&with("mode = \"0600\""));
-    assert_eq!(mode(), 0o600);
-    apply(&proxy, &with("mode = \"0666\""));
-    assert_eq!(mode(), 0o666);
-    apply(&proxy, &with(""));
-    let usual = place.path("usual");
-    let _usual = UnixListener::bind(&usual).unwrap();
-    assert_eq!(
-        mode(),
-        fs::metadata(&usual).unwrap().permissions().mode() & 0o777
-    );
-    let tcp = format!("{QUIET}[[listener]]\naddress = \"127.0.0.1:0\"\nmode = \"0600\"\n{routes}");
-    assert!(refuse(&proxy, &tcp).contains("listener[0].mode"));
 }
 
 #[test]
@@ -380,28 +228,4 @@ fn a_proxy_whose_upstream_is_its_own_socket_is_refused() {
         !check.status.success() && said.contains("is this proxy itself"),
         "{said}"
     );
-}
-
-#[test]
-fn one_listener_moves_from_a_port_to_a_socket_and_back_live() {
-    let place = Place::new();
-    let path = place.path("web.sock");
-    let routes = "[[route]]\nname = \"all\"\nrespond = { body = \"ours\" }\n";
-    let port = free_port();
-    let tcp =
-        format!("{QUIET}[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:{port}\"\n{routes}");
-    let unix = QUIET.to_owned() + &listener("web", &path, "") + routes;
-    let address = ([127, 0, 0, 1], port).into();
-    let proxy = Proxy::with_config(&tcp);
-    for _ in 0..3 {
-        assert_eq!(request(address, "GET", "/", &[], "").text(), "ours");
-        apply(&proxy, &unix);
-        assert_eq!(ask(&path), "ours");
-        eventually("the port is closed", || {
-            std::net::TcpStream::connect(address).is_err()
-        });
-        apply(&proxy, &tcp);
-        assert_eq!(get(address, "/").text(), "ours");
-        assert!(!path.exists());
-    }
 }

@@ -5,13 +5,11 @@
 //! a CR for any space, `proxy-header` also zeros before a port and any byte after `PROXY`.
 
 mod read;
-#[cfg(test)]
 mod write;
 
 use std::net::SocketAddr;
 
 pub(crate) use read::read;
-#[cfg(test)]
 pub(crate) use write::write;
 
 /// The two ends of a client's connection.

@@ -93,6 +93,7 @@ impl<'a> Upstreams<'a> {
             text,
             &config::Upstream {
                 server,
+                proxy_protocol: None,
                 pool,
                 timeout,
             },
@@ -146,6 +147,7 @@ impl<'a> Upstreams<'a> {
             connect_timeout: config.timeout.connect.0,
             max_idle: config.pool.max_idle,
             idle_timeout: config.pool.idle_timeout.0,
+            proxy_protocol: config.proxy_protocol,
         };
         let fingerprint = fingerprint(&(name, &servers, &settings));
         let previous = self

@@ -15,6 +15,7 @@ mod process;
 mod program;
 mod proxy;
 mod told;
+mod unix;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ pub(crate) use process::{Usage, limit_files};
 pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use told::Told;
+pub(crate) use unix::UnixClient;
 
 /// Long enough for a machine that is busy with other tests; nothing waits for it when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
