@@ -12,7 +12,7 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, KeyPath, Problem, Report};
+use crate::config::{Address, Config, KeyPath, Problem, Report};
 use crate::demo::Demo;
 use crate::metrics::Metrics;
 use crate::reload::{self, ConfigSource, Follower, Parts, Reading, Reloader, SharedStatus};
@@ -35,7 +35,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Started {
     pub config: String,
-    pub listeners: Vec<(String, SocketAddr)>,
+    pub listeners: Vec<(String, Address)>,
     pub admin: SocketAddr,
 }
 
@@ -271,7 +271,7 @@ async fn bind_admin(config: &Config) -> Result<TcpListener, Problem> {
     })
 }
 
-fn addresses(status: &SharedStatus) -> Vec<(String, SocketAddr)> {
+fn addresses(status: &SharedStatus) -> Vec<(String, Address)> {
     let listeners = status.read().listeners.into_iter();
     listeners
         .map(|listener| (listener.name, listener.address))

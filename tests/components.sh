@@ -13,6 +13,7 @@ readonly websockets=websockets==16.0
 readonly test_programs=(
     curl:curl
     docker-compose:docker-compose
+    haproxy:haproxy
     nginx:nginx-light
     python3:python3
     systemd-analyze:systemd

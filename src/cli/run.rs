@@ -10,7 +10,7 @@ use clap::Args;
 use super::fail;
 use super::locate::config_file;
 use crate::app::{self, StartError, Started};
-use crate::config::Url;
+use crate::config::{Address, Url};
 use crate::reload::ConfigSource;
 
 /// What serves where there is no file.
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
         default_value = "127.0.0.1:8080",
         requires = "to"
     )]
-    listen: SocketAddr,
+    listen: Address,
     /// With --to: where the admin side listens
     #[arg(
         long,
@@ -101,11 +101,21 @@ fn tell(started: &Started) {
         } else {
             format!(" ({name})")
         };
-        text.push_str(&format!("  listening on  http://{address}{label}\n"));
+        let url = match address {
+            Address::Ip(address) => format!("http://{address}"),
+            Address::Unix(_) => address.to_string(),
+        };
+        text.push_str(&format!("  listening on  {url}{label}\n"));
     }
     text.push_str(&format!("  admin side    http://{}/\n", started.admin));
     if let Some((_, address)) = started.listeners.first() {
-        text.push_str(&format!("  try           curl -i http://{address}/hello\n"));
+        let target = match address {
+            Address::Ip(address) => format!("http://{address}/hello"),
+            Address::Unix(path) => {
+                format!("--unix-socket {} http://localhost/hello", path.display())
+            }
+        };
+        text.push_str(&format!("  try           curl -i {target}\n"));
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::units::{Address, Size, Time};
+use super::units::{Mode, Size, Time};
+use super::{Address, Peers};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -10,6 +11,10 @@ pub struct Listener {
     /// The log field; the address if left out.
     pub name: Option<String>,
     pub address: Address,
+    /// Of a unix socket: who may connect, as of a file. Default: what the umask leaves of 0777.
+    pub mode: Option<Mode>,
+    /// Peers that relay for others, and say so in a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
     #[serde(default)]
     pub timeout: ListenerTimeout,
     #[serde(default)]
@@ -42,6 +47,13 @@ impl Default for ListenerLimit {
             fields: 128,
         }
     }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocol {
+    /// They must send a header, and nobody else can: networks, single addresses, or `"unix:"`.
+    pub from: Peers,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]

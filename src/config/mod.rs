@@ -2,6 +2,7 @@
 //!
 //! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
 
+mod address;
 mod error_page;
 mod expand;
 mod listener;
@@ -17,22 +18,23 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use address::{Address, Peers, UNIX};
 pub use error_page::{ErrorPage, PageFile, PageFiles};
-pub use listener::{Listener, ListenerLimit, ListenerTimeout};
+pub use listener::{Listener, ListenerLimit, ListenerTimeout, ProxyProtocol};
 pub use parse::parse;
 pub use problem::{Problem, Report, Severity, nearest};
 pub use process::{Admin, Log, LogFormat, LogLevel, Metrics, Reload, ReloadMode, Server};
 pub use route::{EncodedSlash, HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
 pub use source::{KeyPath, Source};
 pub use units::{Drain, OneOrMany, Size, Time};
-pub use upstream::{DEMO, Pool, Upstream, UpstreamTimeout, Url};
+pub use upstream::{DEMO, Pool, ProxyVersion, Upstream, UpstreamTimeout, Url};
 
 /// The whole file. Every table may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Shorthand for `[[listener]] address = "..."`; one address or a list.
-    pub listen: OneOrMany<units::Address>,
+    pub listen: OneOrMany<Address>,
     /// Process-wide settings; a change asks for a restart.
     pub server: Server,
     /// The admin side: metrics, health and the reload API.

@@ -186,7 +186,7 @@ mod tests {
     fn variables_are_expanded_before_types_are_checked() {
         let variable = |name: &str| (name == "PORT").then(|| "81".to_owned());
         let config = parse("listen = \"127.0.0.1:${PORT}\"", &variable).unwrap();
-        assert_eq!(config.listen.0[0].0.port(), 81);
+        assert_eq!(config.listen.0[0].to_string(), "127.0.0.1:81");
     }
 
     #[test]

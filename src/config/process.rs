@@ -1,9 +1,9 @@
 //! Tables about the process as a whole: `[server]`, `[admin]`, `[log]`, `[metrics]`, `[reload]`.
 
-use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::units::{Address, Drain, Time};
+use super::address::{IpPort, Peers};
+use super::units::{Drain, Time};
 
 /// `[server]`: the process as a whole.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -17,9 +17,9 @@ pub struct Server {
     pub max_connections: Option<usize>,
     /// How long a stopping process lets requests finish. Default 30 s.
     pub shutdown_grace: Time,
-    /// Peers whose `X-Forwarded-*` is believed: networks or single addresses. Default none.
-    #[serde(deserialize_with = "networks")]
-    pub trusted_proxies: Vec<IpNet>,
+    /// Peers whose `X-Forwarded-*` is believed: networks, single addresses, or `"unix:"`
+    /// for all who come by a unix socket. Default none.
+    pub trusted_proxies: Peers,
 }
 
 impl Default for Server {
@@ -28,22 +28,9 @@ impl Default for Server {
             workers: 0,
             max_connections: None,
             shutdown_grace: Time::seconds(30),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: Peers::default(),
         }
     }
-}
-
-fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    let texts = Vec::<String>::deserialize(deserializer)?;
-    let network = |text: &String| {
-        let single = text.parse::<std::net::IpAddr>().map(IpNet::from);
-        single.or_else(|_| text.parse::<IpNet>()).map_err(|_| {
-            serde::de::Error::custom(format!(
-                "`{text}` is not a network; write one such as \"10.0.0.0/8\", or an IP address"
-            ))
-        })
-    };
-    texts.iter().map(network).collect()
 }
 
 /// `[admin]`: read once at start; a later change asks for a restart.
@@ -51,13 +38,13 @@ fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpN
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// Default `127.0.0.1:9900`. Anyone who can connect can reload: keep it private.
-    pub listen: Address,
+    pub listen: IpPort,
 }
 
 impl Default for Admin {
     fn default() -> Self {
         Self {
-            listen: Address(([127, 0, 0, 1], 9900).into()),
+            listen: IpPort(([127, 0, 0, 1], 9900).into()),
         }
     }
 }

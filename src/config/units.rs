@@ -1,8 +1,7 @@
-//! Values with units and shapes: durations, addresses, "one or many".
+//! Values with units and shapes: durations, "one or many".
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -107,23 +106,20 @@ impl FromStr for Drain {
     }
 }
 
-/// A socket address to listen on.
+/// The permissions of a file: `"0660"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Address(pub SocketAddr);
+pub struct Mode(pub u32);
 
-impl FromStr for Address {
+impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let full = match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => text.to_owned(),
-        };
-        full.parse().map(Self).map_err(|_| {
-            format!(
-                "`{text}` is not an address to listen on; write IP:PORT, such as \
-                 \"127.0.0.1:8080\", \"0.0.0.0:80\" or \"[::]:80\""
-            )
+        let octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| byte.is_ascii_digit());
+        let mode = u32::from_str_radix(text, 8)
+            .ok()
+            .filter(|mode| *mode <= 0o777 && octal);
+        mode.map(Self).ok_or_else(|| {
+            format!("`{text}` is not a mode; write permissions in octal, such as \"0660\"")
         })
     }
 }
@@ -142,7 +138,9 @@ deserialize_from_str! {
     Time => "a duration with its unit, such as \"10s\"",
     Size => "a size with its unit, such as \"10MiB\"",
     Drain => "a duration with its unit, such as \"30s\", or \"never\"",
-    Address => "an address to listen on, such as \"127.0.0.1:8080\"",
+    super::address::IpPort => "an address to listen on, such as \"127.0.0.1:8080\"",
+    super::Address => "an address to listen on, such as \"127.0.0.1:8080\"",
+    Mode => "a mode in octal, such as \"0660\"",
     super::Url => "a URL such as \"http://127.0.0.1:3000\"",
 }
 
@@ -229,7 +227,6 @@ mod tests {
             assert!(wrong.parse::<Time>().is_err(), "{wrong} was taken");
         }
     }
-
     #[test]
     fn sizes_need_a_unit_and_must_fit() {
         assert_eq!("64KiB".parse(), Ok(Size(65_536)));
@@ -249,8 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn an_address_may_leave_out_the_host() {
-        assert_eq!(":80".parse(), Ok(Address(([0, 0, 0, 0], 80).into())));
-        assert!("localhost".parse::<Address>().is_err());
+    fn a_mode_is_three_octal_digits_with_or_without_a_zero() {
+        assert_eq!("0660".parse(), Ok(Mode(0o660)));
+        assert_eq!("600".parse(), Ok(Mode(0o600)));
+        for wrong in ["", "0o660", "66", "+660", "0668", "1777", "rw-rw----"] {
+            assert!(wrong.parse::<Mode>().is_err(), "{wrong} was taken");
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! `[upstream.NAME]`: a group of servers and how to connect to them.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use serde::Deserialize;
 
+use super::address::{UNIX, socket_path};
 use super::units::{OneOrMany, Time};
 
 /// The URL of the origin that is built in for trying things out.
@@ -15,6 +17,8 @@ pub const DEMO: &str = "builtin:demo";
 pub struct Upstream {
     /// `"http://127.0.0.1:3000"`, or a list that is taken in turn.
     pub server: OneOrMany<Url>,
+    /// Each connection begins with a PROXY header that tells the client, and carries one request.
+    pub proxy_protocol: Option<ProxyVersion>,
     #[serde(default)]
     pub pool: Pool,
     #[serde(default)]
@@ -56,7 +60,17 @@ impl Default for UpstreamTimeout {
     }
 }
 
-/// Where a server is: `http://HOST[:PORT][/PATH]`, or `builtin:demo`.
+/// Which PROXY header is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// Where a server is: `http://HOST[:PORT][/PATH]`, `unix:/SOCKET[:/PATH]`, or `builtin:demo`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     text: String,
@@ -67,6 +81,7 @@ pub struct Url {
 enum Target {
     Demo,
     Http { authority: Authority, path: String },
+    Unix { socket: PathBuf, path: String },
 }
 
 impl Url {
@@ -75,11 +90,20 @@ impl Url {
         &self.text
     }
 
-    /// Host and port to connect to; none for the demo origin, whose port is known only at run time.
+    /// Host and port to connect to; none for a unix socket, and for the demo origin, whose port is
+    /// known only at run time.
     pub fn authority(&self) -> Option<&Authority> {
         match &self.target {
-            Target::Demo => None,
             Target::Http { authority, .. } => Some(authority),
+            Target::Demo | Target::Unix { .. } => None,
+        }
+    }
+
+    /// The path of the unix socket to connect to, if it is one.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Unix { socket, .. } => Some(socket),
+            Target::Demo | Target::Http { .. } => None,
         }
     }
 
@@ -87,8 +111,27 @@ impl Url {
     pub fn base_path(&self) -> &str {
         match &self.target {
             Target::Demo => "",
-            Target::Http { path, .. } => path,
+            Target::Http { path, .. } | Target::Unix { path, .. } => path,
         }
+    }
+}
+
+impl Target {
+    /// `/SOCKET`, or `/SOCKET:/PATH`.
+    fn unix(place: &str) -> Result<Self, &'static str> {
+        let (socket, path) = match place.find(":/") {
+            Some(colon) => (&place[..colon], &place[colon + 1..]),
+            None => (place, "/"),
+        };
+        let socket = socket_path(socket)?;
+        let path: PathAndQuery = path
+            .parse()
+            .map_err(|_| "has a path that no URL can have")?;
+        if path.query().is_some() || place.contains('#') {
+            return Err("has a query or fragment, which cannot be joined to a request's");
+        }
+        let path = path.path().trim_end_matches('/').to_owned();
+        Ok(Self::Unix { socket, path })
     }
 }
 
@@ -100,6 +143,17 @@ impl FromStr for Url {
             return Ok(Self {
                 text: text.to_owned(),
                 target: Target::Demo,
+            });
+        }
+        if let Some(place) = text.strip_prefix(UNIX) {
+            let target = Target::unix(place).map_err(|why| {
+                format!(
+                    "`{text}` {why}; write \"unix:/run/app.sock\", or \"http://127.0.0.1:3000\""
+                )
+            })?;
+            return Ok(Self {
+                text: text.to_owned(),
+                target,
             });
         }
         let wrong =
@@ -165,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn a_unix_socket_may_have_a_path_after_it() {
+        let table = [
+            ("unix:/run/app.sock", "/run/app.sock", ""),
+            ("unix:/run/app.sock:/", "/run/app.sock", ""),
+            ("unix:/run/app:1.sock:/v2/", "/run/app:1.sock", "/v2"),
+        ];
+        for (text, socket, path) in table {
+            let url: Url = text.parse().unwrap();
+            assert_eq!(url.socket(), Some(Path::new(socket)), "{text}");
+            assert_eq!((url.base_path(), url.authority()), (path, None), "{text}");
+        }
+    }
+
+    #[test]
     fn other_urls_are_refused_with_what_to_write() {
         let wrong = [
             "127.0.0.1:3000",
@@ -178,6 +246,10 @@ mod tests {
             "http://a/?q",
             "http://a/#f",
             "builtin:other",
+            "unix:",
+            "unix:app.sock",
+            "unix://run/app.sock:/v2?q",
+            "unix:/run/app.sock:/v2#f",
             "",
         ];
         for text in wrong {

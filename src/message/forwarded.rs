@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{Entry, FORWARDED, HOST, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ipnet::IpNet;
+
+use crate::config::Peers;
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -26,23 +27,28 @@ const CLAIMS: [HeaderName; 6] = [
 
 /// Peers that may say on whose behalf they ask.
 #[derive(Debug, Clone, Default)]
-pub struct Trusted(Vec<IpNet>);
+pub struct Trusted(Peers);
 
 impl Trusted {
-    pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+    pub fn new(peers: Peers) -> Self {
+        Self(peers)
     }
 
-    pub fn contains(&self, address: IpAddr) -> bool {
+    /// A peer without an address came by a unix socket.
+    pub fn contains(&self, peer: Option<IpAddr>) -> bool {
+        let Some(address) = peer else {
+            return self.0.unix;
+        };
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        let networks = &self.0.networks;
+        networks.iter().any(|network| network.contains(&address))
     }
 }
 
 /// The client: the peer, or, behind trusted proxies, the right-most address in
-/// `X-Forwarded-For` that is not one of them.
-pub fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &Trusted) -> IpAddr {
-    let peer = peer.to_canonical();
+/// `X-Forwarded-For` that is not one of them. None for a client of a unix socket, who has no address.
+pub fn client_ip(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &Trusted) -> Option<IpAddr> {
+    let peer = peer.map(|address| address.to_canonical());
     if !trusted.contains(peer) {
         return peer;
     }
@@ -58,8 +64,8 @@ pub fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &Trusted) -> IpAddr
         let Some(address) = std::str::from_utf8(entry).ok().and_then(address) else {
             break;
         };
-        client = address;
-        if !trusted.contains(address) {
+        client = Some(address);
+        if !trusted.contains(client) {
             break;
         }
     }
@@ -81,9 +87,10 @@ fn address(entry: &str) -> Option<IpAddr> {
 /// What is to be told of one request.
 #[derive(Debug)]
 pub struct Sender<'a> {
-    pub peer: IpAddr,
+    /// None if it came by a unix socket.
+    pub peer: Option<IpAddr>,
     /// The peer's address as text, made once a connection.
-    pub peer_text: &'a HeaderValue,
+    pub peer_text: Option<&'a HeaderValue>,
     pub trusted: bool,
     /// `Host` as the client sent it; empty if an HTTP/1.0 client sent none.
     pub authority: &'a HeaderValue,
@@ -97,7 +104,10 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
     if !sender.trusted {
         remove_claims(headers);
     }
-    append(headers, X_FORWARDED_FOR, sender.peer_text);
+    // Without an address nothing is made up: readers expect addresses here and nothing else.
+    if let Some(peer) = sender.peer_text {
+        append(headers, X_FORWARDED_FOR, peer);
+    }
     let plain = || HeaderValue::from_static("http");
     headers.entry(X_FORWARDED_PROTO).or_insert_with(plain);
     let host = || sender.authority.clone();
@@ -165,9 +175,10 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
 
 /// RFC 7239: an IPv6 address and a host with a port are quoted.
 fn element(sender: &Sender<'_>) -> String {
-    let node = match sender.peer.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+    let node = match sender.peer.map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
+        None => "unknown".to_owned(),
     };
     let mut element = format!("for={node};proto=http");
     if let Ok(host) = sender.authority.to_str()
@@ -213,15 +224,16 @@ mod tests {
     use super::*;
 
     fn trusted() -> Trusted {
-        Trusted::new(vec![
-            "10.0.0.0/8".parse().unwrap(),
-            "fd00::/8".parse().unwrap(),
-        ])
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+        Trusted::new(Peers {
+            networks: networks.into(),
+            unix: true,
+        })
     }
 
     #[test]
     fn the_client_is_the_right_most_untrusted_address() {
-        let table: [(&str, &[&str], &str); 9] = [
+        let table: [(&str, &[&str], &str); 11] = [
             ("192.0.2.1", &["1.1.1.1"], "192.0.2.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
@@ -231,12 +243,15 @@ mod tests {
             ("fd00::1", &["[2001:db8::1]:443"], "2001:db8::1"),
             ("10.0.0.1", &["1.1.1.1, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1", &["1.1.1.1, "], "10.0.0.1"),
+            ("unix:", &["6.6.6.6, 1.1.1.1, 10.0.0.2"], "1.1.1.1"),
+            ("unix:", &[], "unix:"),
         ];
         for (peer, lines, expected) in table {
             let line = |value: &&str| (X_FORWARDED_FOR, HeaderValue::from_str(value).unwrap());
             let headers: HeaderMap = lines.iter().map(line).collect();
-            let client = client_ip(&headers, peer.parse().unwrap(), &trusted());
-            assert_eq!(client.to_string(), expected, "{peer} {lines:?}");
+            let address = |text: &str| text.parse::<IpAddr>().ok();
+            let client = client_ip(&headers, address(peer), &trusted());
+            assert_eq!(client, address(expected), "{peer} {lines:?}");
         }
     }
 
@@ -257,8 +272,8 @@ mod tests {
             );
         }
         headers.insert("access_key", HeaderValue::from_static("k"));
-        let peer = "192.0.2.1".parse().unwrap();
-        let peer_text = &HeaderValue::from_static("192.0.2.1");
+        let peer = "192.0.2.1".parse().ok();
+        let peer_text = Some(&HeaderValue::from_static("192.0.2.1"));
         let authority = &HeaderValue::from_static("a.example:81");
         let sender = Sender {
             peer,
@@ -290,8 +305,8 @@ mod tests {
         headers.append(X_FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"));
         headers.append(X_FORWARDED_FOR, HeaderValue::from_static("10.0.0.2"));
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
-        let peer = "10.0.0.1".parse().unwrap();
-        let peer_text = &HeaderValue::from_static("10.0.0.1");
+        let peer = "10.0.0.1".parse().ok();
+        let peer_text = Some(&HeaderValue::from_static("10.0.0.1"));
         let sender = Sender {
             peer,
             peer_text,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::Target;
+use crate::config::UNIX;
 
 /// A text cut into its pieces when the snapshot is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,7 +37,8 @@ pub const VARIABLES: &str = "{client_ip} {host} {method} {path} {path.NAME} {que
 pub struct Variables<'a> {
     pub target: &'a Target<'a>,
     pub method: &'a str,
-    pub client_ip: IpAddr,
+    /// None if it came by a unix socket.
+    pub client_ip: Option<IpAddr>,
     /// Made only if it is asked for.
     pub request_id: &'a (dyn Fn() -> &'a str + Sync),
     pub route: &'a str,
@@ -122,7 +124,10 @@ impl Variable {
     fn push(&self, variables: &Variables<'_>, text: &mut String) {
         let target = variables.target;
         match self {
-            Self::ClientIp => text.push_str(&variables.client_ip.to_string()),
+            Self::ClientIp => match variables.client_ip {
+                Some(address) => text.push_str(&address.to_string()),
+                None => text.push_str(UNIX),
+            },
             Self::Host => text.push_str(target.host()),
             Self::Method => text.push_str(variables.method),
             Self::Path => text.push_str(target.raw_path()),
@@ -154,7 +159,7 @@ mod tests {
         let variables = Variables {
             target: &target,
             method: "GET",
-            client_ip: "192.0.2.1".parse().unwrap(),
+            client_ip: "192.0.2.1".parse().ok(),
             request_id: &|| "r1",
             route: "users",
             part: &|_| "a%2Fb",

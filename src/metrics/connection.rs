@@ -14,6 +14,7 @@ pub struct ConnectionRow {
     name: String,
     open: AtomicI64,
     total: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl ConnectionRow {
@@ -22,6 +23,7 @@ impl ConnectionRow {
             name: name.to_owned(),
             open: AtomicI64::new(0),
             total: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -30,6 +32,11 @@ impl ConnectionRow {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Relaxed);
         OpenConnection(Arc::clone(self))
+    }
+
+    /// Counts a connection that was closed before its first request, because of how it began.
+    pub fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -58,6 +65,7 @@ pub(super) struct Words {
     label: &'static str,
     open: (&'static str, &'static str),
     total: (&'static str, &'static str),
+    refused: Option<(&'static str, &'static str)>,
 }
 
 pub(super) const LISTENERS: Words = Words {
@@ -67,6 +75,10 @@ pub(super) const LISTENERS: Words = Words {
         "pointsman_connections_total",
         "Client connections accepted.",
     ),
+    refused: Some((
+        "pointsman_connections_refused_total",
+        "Client connections closed for want of a sound PROXY header.",
+    )),
 };
 
 pub(super) const UPSTREAMS: Words = Words {
@@ -79,21 +91,26 @@ pub(super) const UPSTREAMS: Words = Words {
         "pointsman_upstream_connects_total",
         "Connections made to upstream servers.",
     ),
+    refused: None,
 };
 
 pub(super) fn families(rows: &Rows<ConnectionRow>, words: &Words) -> Vec<MetricFamily> {
-    let (mut open, mut total) = (Vec::new(), Vec::new());
+    let (mut open, mut total, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     rows.scrape(|row, state| {
         let labels = [(words.label, row.name())];
         if state == State::Live {
             open.push(gauge(&labels, row.open.load(Ordering::Relaxed)));
         }
         total.push(counter(&labels, row.total.load(Ordering::Relaxed)));
+        refused.push(counter(&labels, row.refused.load(Ordering::Relaxed)));
     });
     let mut families = vec![
         family(words.open.0, words.open.1, MetricType::GAUGE, open),
         family(words.total.0, words.total.1, MetricType::COUNTER, total),
     ];
+    if let Some((name, help)) = words.refused {
+        families.push(family(name, help, MetricType::COUNTER, refused));
+    }
     families.retain(|family| !family.get_metric().is_empty());
     families
 }

@@ -1,12 +1,17 @@
-//! Bytes on the way, whatever they mean: tunnels, connections that must come to an end, and pages of
-//! our own.
+//! Bytes on the way, whatever they mean: streams, tunnels, connections that must come to an end, who
+//! they are relayed for, and pages of our own.
 
 pub(crate) mod alarm;
 pub(crate) mod drain;
 mod pages;
+pub(crate) mod proxy_protocol;
+pub(crate) mod seldom;
+pub(crate) mod stream;
 pub(crate) mod tunnel;
 mod websocket;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use drain::Drain;
 pub(crate) use pages::serve_pages;
+pub(crate) use seldom::Seldom;
+pub(crate) use stream::{Detached, ReadHalf, Stream, WriteHalf};

@@ -1,6 +1,7 @@
 //! Carrying a request to an upstream, and its answer back.
 
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
@@ -42,6 +43,7 @@ pub(super) struct Prepared<'a> {
     path: Option<PathAndQuery>,
     rules: Rendered<'a>,
     authority: HeaderValue,
+    client_ip: Option<IpAddr>,
 }
 
 pub(super) fn prepare<'a>(
@@ -56,6 +58,7 @@ pub(super) fn prepare<'a>(
             .render(variables)
             .ok_or(Why::BadRequest)?,
         authority: variables.target.authority_value(head),
+        client_ip: variables.client_ip,
     })
 }
 
@@ -69,6 +72,7 @@ impl Passage<'_> {
     ) -> Result<Answer, Why> {
         let ask = Ask::take(head, &self.forward.upgrades);
         let version = head.version;
+        let client = prepared.client_ip;
         let trailers = self.head(head, prepared, ask.as_ref());
         let (body, received) = self.upload(body, &mut head.headers, record)?;
         let upstream = &self.forward.upstream;
@@ -85,7 +89,11 @@ impl Passage<'_> {
                 interim.send(status, &headers);
             }
         };
-        let exchange = upstream.exchange(worker, head, body, relay);
+        let client = match upstream.is_told_clients() {
+            true => self.connection.relays_for(client),
+            false => None,
+        };
+        let exchange = upstream.exchange(worker, client, head, body, relay);
         let total = self.forward.timeouts.total;
         let end = total.map(|total| Instant::from_std(record.started()) + total);
         let exchange = std::pin::pin!(exchange);
@@ -153,6 +161,7 @@ impl Passage<'_> {
             path,
             rules,
             authority,
+            ..
         } = prepared;
         let headers = &mut head.headers;
         let trailers = hop::strip_request(headers);
@@ -160,10 +169,10 @@ impl Passage<'_> {
         if has(headers, &EXPECT) {
             headers.remove(EXPECT);
         }
-        let peer = self.connection.peer.ip();
+        let peer = self.connection.peer();
         let sender = Sender {
             peer,
-            peer_text: &self.connection.peer_text,
+            peer_text: self.connection.peer_text.as_ref(),
             trusted: self.snapshot.trusted.contains(peer),
             authority: &authority,
             forwarded: self.forward.forwarded,
@@ -202,7 +211,7 @@ impl Passage<'_> {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let received = record.receives();
-        let trusted = self.snapshot.trusted.contains(self.connection.peer.ip());
+        let trusted = self.snapshot.trusted.contains(self.connection.peer());
         let counted = Arc::clone(&received);
         let body = Upload::new(body, counted, *max_body, timeouts.idle, trusted);
         Ok((Body::new(body), Some(received)))

@@ -9,7 +9,7 @@ mod upgrade;
 mod upload;
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub(crate) use refuse::refuse;
 use crate::message::forwarded::client_ip;
 use crate::message::template::Variables;
 use crate::message::{Accept, Rejection, Target};
+use crate::net::proxy_protocol::Ends;
 use crate::net::{Alarm, Drain};
 use crate::route::{Action, Route};
 use crate::snapshot::{Live, Snapshot};
@@ -53,9 +54,10 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 pub(crate) struct Connection {
     worker: Arc<Worker>,
-    peer: SocketAddr,
+    /// None if it came by a unix socket.
+    ends: Option<Ends>,
     /// The peer's address as it goes into `X-Forwarded-For`.
-    peer_text: HeaderValue,
+    peer_text: Option<HeaderValue>,
     /// Of the listener that it came by.
     drain: Arc<Drain>,
     interim: Interim,
@@ -68,22 +70,44 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(
         worker: Arc<Worker>,
-        peer: SocketAddr,
+        ends: Option<Ends>,
         drain: Arc<Drain>,
         interim: Interim,
         held: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        let text = peer.ip().to_canonical().to_string();
-        let peer_text = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"));
+        let text = |address: IpAddr| address.to_canonical().to_string();
+        let peer_text = ends.and_then(|ends| HeaderValue::try_from(text(ends.source.ip())).ok());
         Self {
             worker,
-            peer,
+            ends,
             peer_text,
             drain,
             interim,
             held,
             alarms: Mutex::default(),
         }
+    }
+
+    /// None if it came by a unix socket.
+    fn peer(&self) -> Option<IpAddr> {
+        self.ends.map(|ends| ends.source.ip())
+    }
+
+    /// Both ends as they are told to an upstream that wants a PROXY header. The port of a client that
+    /// a trusted proxy speaks for is not known.
+    fn relays_for(&self, client: Option<IpAddr>) -> Option<Ends> {
+        let ends = self.ends?;
+        let source = SocketAddr::new(ends.source.ip().to_canonical(), ends.source.port());
+        let destination = ends.destination;
+        let destination = SocketAddr::new(destination.ip().to_canonical(), destination.port());
+        let source = match client {
+            Some(client) if client != source.ip() => SocketAddr::new(client, 0),
+            _ => source,
+        };
+        Some(Ends {
+            source,
+            destination,
+        })
     }
 
     /// Rings after `limit`.
@@ -165,8 +189,7 @@ async fn serve(
     id: &RequestId,
     record: &mut Record,
 ) -> Result<Answer, Why> {
-    let peer = connection.peer.ip();
-    let client_ip = client_ip(&head.headers, peer, &snapshot.trusted);
+    let client_ip = client_ip(&head.headers, connection.peer(), &snapshot.trusted);
     let target = Target::parse(head);
     if snapshot.access_log {
         // What could not be read is shown as it came.

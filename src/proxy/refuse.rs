@@ -20,7 +20,12 @@ pub(crate) fn refuse(connection: &Arc<Connection>, refused: Refused) -> Response
         Refused::TooSlow => Rejection::from(Why::RequestTimeout),
     };
     let id = RequestId::default();
-    tracing::debug!(peer = %connection.peer, request_id = id.as_str(), ?refused, "request refused");
+    tracing::debug!(
+        peer = connection.peer().map(tracing::field::display),
+        request_id = id.as_str(),
+        ?refused,
+        "request refused"
+    );
     let unread = Method::from_bytes(b"UNREAD").unwrap_or(Method::GET);
     let record = Record::start(&connection.worker.recorder, &unread);
     let snapshot = connection.worker.live.load();

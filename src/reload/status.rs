@@ -1,12 +1,11 @@
 //! What the admin side and the CLI show of the configuration.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::config::Report;
+use crate::config::{Address, Report};
 
 /// The answer to one attempt to reload.
 #[derive(Debug, Clone, Serialize)]
@@ -44,7 +43,7 @@ pub struct Status {
 #[derive(Debug, Clone, Serialize)]
 pub struct ListenerStatus {
     pub name: String,
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 #[derive(Debug, Clone, Serialize)]

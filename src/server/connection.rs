@@ -6,9 +6,10 @@ use axum::body::Body;
 use axum::handler::Handler;
 use axum::response::Response;
 use http::Request;
-use tokio::net::TcpStream;
 
+use super::introduction::introduce;
 use super::workers::Accepted;
+use crate::net::proxy_protocol::Ends;
 use crate::proxy::{self, Worker};
 use crate::wire::server::{Handle, Interim, Refused, serve as serve_http1};
 
@@ -20,18 +21,8 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         listener,
         held,
     } = accepted;
-    let Ok(stream) = TcpStream::from_std(stream) else {
+    let Ok(mut stream) = stream.attach() else {
         return;
-    };
-    let make = |interim: Interim| {
-        let (worker, drain) = (Arc::clone(&worker), Arc::clone(&listener.drain));
-        Requests(Arc::new(proxy::Connection::new(
-            worker,
-            peer,
-            drain,
-            interim,
-            Arc::new(held),
-        )))
     };
     let closing = async {
         tokio::select! {
@@ -41,8 +32,33 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
             () = worker.stopping.begun() => {}
         }
     };
+    let ends = peer.zip(stream.local_addr());
+    let ends = ends.map(|(source, destination)| Ends {
+        source,
+        destination,
+    });
+    let introduced = tokio::select! {
+        biased;
+        introduced = introduce(&mut stream, ends, &listener) => introduced,
+        // Whoever has not even said for whom it comes has asked nothing.
+        () = listener.drain.over() => None,
+        () = worker.stopping.begun() => None,
+    };
+    let Some((ends, early)) = introduced else {
+        return;
+    };
+    let make = |interim: Interim| {
+        let (worker, drain) = (Arc::clone(&worker), Arc::clone(&listener.drain));
+        Requests(Arc::new(proxy::Connection::new(
+            worker,
+            ends,
+            drain,
+            interim,
+            Arc::new(held),
+        )))
+    };
     tokio::select! {
-        () = serve_http1(stream, &listener.terms, make, closing) => {}
+        () = serve_http1(stream, early, &listener.terms, make, closing) => {}
         () = listener.drain.over() => {}
         () = worker.stopping.over() => {}
     }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-use super::accept::{accept, listen};
+use super::accept::accept;
+use super::socket::Socket;
 use super::workers::Workers;
+use crate::config::Address;
 use crate::snapshot::{Listener, Snapshot};
 
 /// The sockets that are open. Lives on the control thread.
@@ -23,18 +23,19 @@ pub struct Listeners {
 /// A socket is kept by address, whatever else of its listener changes; where the kernel picks the
 /// port, the name tells such listeners apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Identity(SocketAddr, Option<String>);
+struct Identity(Address, Option<String>);
 
 impl From<&Listener> for Identity {
     fn from(listener: &Listener) -> Self {
-        let picked = listener.address.port() == 0;
-        Self(listener.address, picked.then(|| listener.name.clone()))
+        let picked = listener.address.is_picked();
+        let name = picked.then(|| listener.name.clone());
+        Self(listener.address.clone(), name)
     }
 }
 
 #[derive(Debug)]
 struct Running {
-    socket: Arc<TcpListener>,
+    socket: Arc<Socket>,
     listener: Arc<Listener>,
     accepting: AbortHandle,
 }
@@ -42,7 +43,7 @@ struct Running {
 /// The sockets of a snapshot that is not yet published: those it keeps and those bound for it.
 /// Dropped, it closes the new ones and has changed nothing.
 #[derive(Debug)]
-pub struct Prepared(Vec<(Arc<Listener>, Arc<TcpListener>)>);
+pub struct Prepared(Vec<(Arc<Listener>, Arc<Socket>)>);
 
 /// A listener that cannot be had.
 #[derive(Debug, Error)]
@@ -50,7 +51,7 @@ pub struct Prepared(Vec<(Arc<Listener>, Arc<TcpListener>)>);
 pub struct BindError {
     /// The place in the snapshot's listeners.
     pub index: usize,
-    pub address: SocketAddr,
+    pub address: Address,
     source: io::Error,
 }
 
@@ -72,7 +73,7 @@ impl Listeners {
                 Err(source) => {
                     errors.push(BindError {
                         index,
-                        address: listener.address,
+                        address: listener.address.clone(),
                         source,
                     });
                 }
@@ -85,13 +86,13 @@ impl Listeners {
         }
     }
 
-    fn socket(&self, listener: &Listener, next: &Snapshot) -> io::Result<Arc<TcpListener>> {
+    fn socket(&self, listener: &Listener, next: &Snapshot) -> io::Result<Arc<Socket>> {
         if let Some(running) = self.running.get(&Identity::from(listener)) {
             return Ok(Arc::clone(&running.socket));
         }
-        let socket = match listen(listener.address, false) {
+        let socket = match Socket::listen(listener, false) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => self
-                .listen_over_leaving(listener.address, next)
+                .listen_over_leaving(listener, next)
                 .unwrap_or(Err(error)),
             socket => socket,
         };
@@ -103,9 +104,14 @@ impl Listeners {
     /// kernel is told that they may share the port.
     fn listen_over_leaving(
         &self,
-        address: SocketAddr,
+        listener: &Listener,
         next: &Snapshot,
-    ) -> Option<io::Result<TcpListener>> {
+    ) -> Option<io::Result<Socket>> {
+        let port = |listener: &Listener| match &listener.address {
+            Address::Ip(address) => Some(address.port()),
+            Address::Unix(_) => None,
+        };
+        let wanted_port = port(listener)?;
         let wanted = |running: &Running| {
             let identity = Identity::from(&*running.listener);
             next.listeners
@@ -115,9 +121,9 @@ impl Listeners {
         let leaving: Vec<_> = self
             .running
             .values()
-            .filter(|running| running.listener.address.port() == address.port())
+            .filter(|running| port(&running.listener) == Some(wanted_port))
             .filter(|running| !wanted(running))
-            .map(|running| socket2::SockRef::from(&*running.socket))
+            .filter_map(|running| running.socket.as_tcp())
             .collect();
         if leaving.is_empty() {
             return None;
@@ -127,7 +133,7 @@ impl Listeners {
                 .iter()
                 .try_for_each(|socket| socket.set_reuse_port(on))
         };
-        let socket = share(true).and_then(|()| listen(address, true));
+        let socket = share(true).and_then(|()| Socket::listen(listener, true));
         Some(share(false).and(socket))
     }
 
@@ -142,6 +148,7 @@ impl Listeners {
                 known => {
                     if let Some(known) = known {
                         known.accepting.abort();
+                        socket.change_hands(&listener);
                     }
                     self.run(listener, socket)
                 }
@@ -150,12 +157,13 @@ impl Listeners {
         }
         for (_, running) in before {
             running.accepting.abort();
+            running.socket.give_up();
             tracing::info!(listener = running.listener.name, "no longer listening");
         }
     }
 
-    fn run(&self, listener: Arc<Listener>, socket: Arc<TcpListener>) -> Running {
-        let address = socket.local_addr().unwrap_or(listener.address);
+    fn run(&self, listener: Arc<Listener>, socket: Arc<Socket>) -> Running {
+        let address = bound(&socket, &listener);
         tracing::info!(listener = listener.name, %address, "listening");
         let workers = Arc::clone(&self.workers);
         let task = tokio::spawn(accept(Arc::clone(&socket), Arc::clone(&listener), workers));
@@ -167,12 +175,9 @@ impl Listeners {
     }
 
     /// Names and the addresses that were really bound.
-    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+    pub fn addresses(&self) -> Vec<(String, Address)> {
         let address = |running: &Running| {
-            let bound = running
-                .socket
-                .local_addr()
-                .unwrap_or(running.listener.address);
+            let bound = bound(&running.socket, &running.listener);
             (running.listener.name.clone(), bound)
         };
         let mut addresses: Vec<_> = self.running.values().map(address).collect();
@@ -198,4 +203,9 @@ impl Listeners {
             tokio::task::yield_now().await;
         }
     }
+}
+
+fn bound(socket: &Socket, listener: &Listener) -> Address {
+    let bound = socket.address();
+    bound.unwrap_or_else(|_| listener.address.clone())
 }

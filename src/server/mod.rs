@@ -2,7 +2,10 @@
 
 mod accept;
 mod connection;
+mod introduction;
 mod listeners;
+mod socket;
+mod unix;
 mod workers;
 
 pub(crate) use listeners::{BindError, Listeners, Prepared};

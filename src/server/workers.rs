@@ -1,7 +1,7 @@
 //! Worker threads: one runtime each, and every connection on one of them for its whole life.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection;
 use crate::metrics::{Metrics, OpenConnection};
-use crate::net::Drain;
+use crate::net::{Detached, Drain};
 use crate::proxy::Worker;
 use crate::snapshot::{Listener, Live};
 use crate::telemetry::{AccessSink, Recorder};
@@ -46,8 +46,9 @@ type Load = Arc<CachePadded<AtomicUsize>>;
 /// A connection on its way to a worker.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
+    pub(super) stream: Detached,
+    /// None by a unix socket.
+    pub(super) peer: Option<SocketAddr>,
     pub(super) listener: Arc<Listener>,
     pub(super) held: Held,
 }
@@ -104,8 +105,8 @@ impl Workers {
     /// Hands a socket to the worker with the fewest connections.
     pub(super) fn dispatch(
         &self,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Detached,
+        peer: Option<SocketAddr>,
         listener: &Arc<Listener>,
         slots: (Slot, Slot),
     ) {

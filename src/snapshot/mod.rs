@@ -3,7 +3,6 @@
 mod compile;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use tokio::sync::Semaphore;
 
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
-use crate::config::Drain as DrainTimeout;
+use crate::config::{Address, Drain as DrainTimeout};
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
 use crate::metrics::{ConnectionRow, Metrics};
-use crate::net::Drain;
+use crate::net::{Drain, Seldom};
 use crate::route::{Route, Table};
 use crate::upstream::Upstream;
 use crate::wire::server::Terms;
@@ -51,7 +50,13 @@ struct SharedUpstream {
 #[derive(Debug)]
 pub struct Listener {
     pub name: String,
-    pub address: SocketAddr,
+    pub address: Address,
+    /// The permissions of its socket's file; the process's own if left out.
+    pub mode: Option<u32>,
+    /// Peers that must begin with a PROXY header.
+    pub proxy_protocol: Option<Trusted>,
+    /// That one did not.
+    pub complaint: Seldom,
     /// What one of its connections may do.
     pub terms: Terms,
     /// One for each connection that may be open, if there is a limit.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use prometheus::IntCounter;
 
 use super::trace::{RequestId, trace_id};
+use crate::config::UNIX;
 use crate::metrics::RouteRow;
 use crate::why::Why;
 
@@ -43,7 +44,7 @@ impl AccessSink {
 #[derive(Debug)]
 pub(crate) struct AccessLine {
     generation: u64,
-    client_ip: IpAddr,
+    client_ip: Option<IpAddr>,
     method: Method,
     path: String,
     version: Version,
@@ -67,10 +68,11 @@ struct End {
 }
 
 impl AccessLine {
+    /// A client without an address came by a unix socket.
     pub(crate) fn new(
         head: &Parts,
         host: &str,
-        client_ip: IpAddr,
+        client_ip: Option<IpAddr>,
         request_id: &RequestId,
         generation: u64,
     ) -> Self {
@@ -114,13 +116,14 @@ impl AccessLine {
         let Some(end) = &self.end else { return };
         let millis = |duration: Duration| duration.as_micros() as f64 / 1000.0;
         let path = self.path.as_str();
+        let client_ip = self.client_ip.map(|address| address.to_string());
         let trace_id = self.trace_id.as_deref().unwrap_or(&self.request_id);
         tracing::info!(
             target: super::logs::ACCESS,
             timestamp = %end.at,
             trace_id,
             request_id = self.request_id,
-            client_ip = %self.client_ip,
+            client_ip = client_ip.as_deref().unwrap_or(UNIX),
             method = %self.method,
             host = self.host,
             path,

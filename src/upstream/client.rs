@@ -9,11 +9,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
 
 use super::connect::connect;
 use super::pool::{Counted, Return};
-use super::{Server, Upstream};
+use super::{Place, Server, Upstream};
 use crate::message::fault::{BodyFault, cause};
+use crate::net::Stream;
+use crate::net::proxy_protocol::{Ends, write};
 use crate::why::Why;
 use crate::wire::client::{self, AnswerBody, Cause, Connection, Failure};
 use crate::wire::{Limits, Refusal};
@@ -79,6 +82,8 @@ pub(super) struct Attempt<'u, 'a, I> {
     pub(super) head: &'a mut Parts,
     /// The `Host` is to be that of the server that is picked, also when another one is.
     pub(super) own_host: bool,
+    /// Who asks, for servers that want to be told; none if it is not known.
+    pub(super) client: Option<Ends>,
     pub(super) interim: I,
 }
 
@@ -104,10 +109,10 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         let pool = upstream.pool.worker(self.worker);
         let mut error = ExchangeError::NoServer;
         for server in upstream.candidates(self.worker) {
-            if reuse && let Some(connection) = pool.checkout(&server.authority) {
+            if reuse && let Some(connection) = pool.checkout(&server.place) {
                 return Ok((server, connection));
             }
-            match connect(&server.authority, upstream.pool.settings().connect_timeout).await {
+            match self.connect(&server.place).await {
                 Ok(stream) => {
                     return Ok((server, Connection::new(stream, upstream.row.open())));
                 }
@@ -115,6 +120,16 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
             }
         }
         Err(error)
+    }
+
+    async fn connect(&self, place: &Place) -> io::Result<Stream> {
+        let settings = self.upstream.pool.settings();
+        let mut stream = connect(place, settings.connect_timeout).await?;
+        if let Some(version) = settings.proxy_protocol {
+            // A new connection has room for so few bytes.
+            stream.write_all(&write(version, self.client)).await?;
+        }
+        Ok(stream)
     }
 
     async fn exchange(
@@ -138,12 +153,12 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
             }
         };
         if self.own_host
-            && let Ok(host) = HeaderValue::from_str(server.authority.as_str())
+            && let Ok(host) = HeaderValue::from_str(server.place.host())
         {
             self.head.headers.insert(HOST, host);
         }
         let pool = Arc::clone(self.upstream.pool.worker(self.worker));
-        let server = server.authority.clone();
+        let server = server.place.clone();
         let reclaim = Return { pool, server };
         let head = client::Head {
             method: &self.head.method,

@@ -8,11 +8,22 @@ use http::uri::Authority;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
+use super::Place;
+use crate::net::Stream;
+
 const HTTP: u16 = 80;
+
+pub(super) async fn connect(server: &Place, limit: Duration) -> io::Result<Stream> {
+    match server {
+        Place::Host(authority) => connect_tcp(authority, limit).await.map(Stream::Tcp),
+        // One with a full backlog fails at once: the kernel tells nobody when there is room.
+        Place::Unix(path) => within(limit, Stream::connect_unix(path)).await,
+    }
+}
 
 /// Resolves anew each time, so that a server that moved is found without a reload, and tries one
 /// address after another. They share the time, so that one that swallows packets does not use it up.
-pub(super) async fn connect(server: &Authority, limit: Duration) -> io::Result<TcpStream> {
+async fn connect_tcp(server: &Authority, limit: Duration) -> io::Result<TcpStream> {
     let deadline = Instant::now() + limit;
     let port = server.port_u16().unwrap_or(HTTP);
     let host = server.host().trim_start_matches('[').trim_end_matches(']');

@@ -4,6 +4,7 @@ mod client;
 mod connect;
 mod pool;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,6 +20,7 @@ pub(crate) use pool::{Pool, PoolSettings};
 
 use crate::message::fields::has;
 use crate::metrics::ConnectionRow;
+use crate::net::proxy_protocol::Ends;
 use crate::wire::client::AnswerBody;
 use client::Attempt;
 
@@ -36,8 +38,35 @@ pub struct Upstream {
 /// Where to connect to, and the path put before each request's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Server {
-    pub authority: Authority,
+    pub place: Place,
     pub base_path: String,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    Host(Authority),
+    /// The path of a unix socket.
+    Unix(Arc<Path>),
+}
+
+impl Place {
+    /// What the server would call itself in `Host`. A unix socket has no name, only a machine.
+    fn host(&self) -> &str {
+        match self {
+            Self::Host(authority) => authority.as_str(),
+            Self::Unix(_) => "localhost",
+        }
+    }
+
+    /// Byte by byte, as a cheaper `==`.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Host(one), Self::Host(other)) => one.as_str() == other.as_str(),
+            (Self::Unix(one), Self::Unix(other)) => one.as_os_str() == other.as_os_str(),
+            (Self::Host(_), Self::Unix(_)) | (Self::Unix(_), Self::Host(_)) => false,
+        }
+    }
 }
 
 impl Upstream {
@@ -70,11 +99,18 @@ impl Upstream {
         &self.row
     }
 
+    /// Do its connections begin with a PROXY header?
+    pub(crate) fn is_told_clients(&self) -> bool {
+        self.pool.settings().proxy_protocol.is_some()
+    }
+
     /// Sends a request and waits for the head of its answer. Its URI is a path and query only; the
-    /// server that is picked completes it. `interim` is told of interim answers.
+    /// server that is picked completes it. `client` is told to servers that want to know; `interim`
+    /// is told of interim answers.
     pub(crate) async fn exchange(
         &self,
         worker: usize,
+        client: Option<Ends>,
         head: &mut Parts,
         body: Body,
         interim: impl FnMut(StatusCode, &HeaderMap),
@@ -85,6 +121,7 @@ impl Upstream {
             worker,
             head,
             own_host,
+            client,
             interim,
         }
         .send(body)

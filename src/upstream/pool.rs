@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::uri::Authority;
 use tokio::time::{Instant, sleep};
 
+use super::Place;
+use crate::config::ProxyVersion;
 use crate::metrics::OpenConnection;
 use crate::wire::client::{Connection, Reclaim};
 
@@ -20,6 +21,8 @@ pub struct PoolSettings {
     pub connect_timeout: Duration,
     pub max_idle: usize,
     pub idle_timeout: Duration,
+    /// Each connection begins with a header that tells one client, so none is used for another.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// The idle connections of one upstream.
@@ -60,7 +63,7 @@ pub(super) struct WorkerPool {
 struct Shelf {
     /// A list, not a map: an upstream has few servers, and comparing names costs less than hashing
     /// one.
-    servers: Vec<(Authority, VecDeque<Idle>)>,
+    servers: Vec<(Place, VecDeque<Idle>)>,
     /// Somebody looks after the old ones.
     swept: bool,
 }
@@ -73,7 +76,7 @@ struct Idle {
 
 impl WorkerPool {
     /// The connection used last, so that those not needed grow old.
-    pub(super) fn checkout(&self, server: &Authority) -> Option<Counted> {
+    pub(super) fn checkout(&self, server: &Place) -> Option<Counted> {
         let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = shelf.of(server)?;
         while let Some(Idle { connection, since }) = connections.pop_back() {
@@ -84,11 +87,12 @@ impl WorkerPool {
         None
     }
 
-    fn put(self: &Arc<Self>, server: &Authority, connection: Counted) {
+    fn put(self: &Arc<Self>, server: &Place, connection: Counted) {
         let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let since = Instant::now();
         let idle = Idle { connection, since };
         match shelf.of(server) {
+            _ if self.settings.proxy_protocol.is_some() => return,
             Some(connections) if connections.len() >= self.settings.max_idle => return,
             Some(connections) => connections.push_back(idle),
             None if self.settings.max_idle == 0 => return,
@@ -101,9 +105,9 @@ impl WorkerPool {
 }
 
 impl Shelf {
-    fn of(&mut self, server: &Authority) -> Option<&mut VecDeque<Idle>> {
+    fn of(&mut self, server: &Place) -> Option<&mut VecDeque<Idle>> {
         let mut servers = self.servers.iter_mut();
-        let found = servers.find(|(known, _)| known.as_str() == server.as_str());
+        let found = servers.find(|(known, _)| known.is(server));
         found.map(|(_, connections)| connections)
     }
 }
@@ -132,7 +136,7 @@ async fn sweep(pool: Arc<WorkerPool>) {
 /// The way back into the pool.
 pub(super) struct Return {
     pub(super) pool: Arc<WorkerPool>,
-    pub(super) server: Authority,
+    pub(super) server: Place,
 }
 
 impl Reclaim<OpenConnection> for Return {

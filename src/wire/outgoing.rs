@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
-use tokio::net::tcp::OwnedWriteHalf;
 
 use super::chunked::{LAST_CHUNK, encode_end, encode_size};
 use super::socket::Outgoing;
+use crate::net::WriteHalf;
 
 /// How the body is framed on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Sender {
     /// Sends until all of it is sent.
     pub(super) fn poll_send(
         &mut self,
-        stream: &OwnedWriteHalf,
+        stream: &WriteHalf,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), SendError>> {
         loop {

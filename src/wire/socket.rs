@@ -5,15 +5,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::io::poll_read_buf;
 
 use super::buffers::{self, ROOM};
+use crate::net::{ReadHalf, WriteHalf};
 
 /// Reads what is there to the end of `buffer`; 0 is the end of the stream. Goes through tokio's own
 /// reading, which knows from a short read that there is no more and saves the call that would say so.
 pub(super) fn poll_fill(
-    read: &mut OwnedReadHalf,
+    read: &mut ReadHalf,
     buffer: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
@@ -72,7 +72,7 @@ impl Outgoing {
     /// Writes until nothing waits.
     pub(super) fn poll_write(
         &mut self,
-        stream: &OwnedWriteHalf,
+        stream: &WriteHalf,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
@@ -86,7 +86,7 @@ impl Outgoing {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) => self.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(stream.as_ref().poll_write_ready(cx))?;
+                    ready!(stream.poll_write_ready(cx))?;
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }

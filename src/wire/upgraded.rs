@@ -6,18 +6,19 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+
+use crate::net::Stream;
 
 /// Reads give the early bytes first.
 #[derive(Debug)]
 pub struct Upgraded {
     early: Bytes,
-    stream: TcpStream,
+    stream: Stream,
 }
 
 impl Upgraded {
-    pub(super) fn new(stream: TcpStream, early: Bytes) -> Self {
+    pub(super) fn new(stream: Stream, early: Bytes) -> Self {
         Self { early, stream }
     }
 }

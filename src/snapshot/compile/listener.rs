@@ -1,14 +1,17 @@
 //! Listeners as they are wanted.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::super::{Listener, Snapshot};
 use super::{Surroundings, fingerprint};
-use crate::config::{self, Config, KeyPath, ListenerLimit, ListenerTimeout, Problem, Size};
+use crate::config::{
+    self, Address, Config, KeyPath, ListenerLimit, ListenerTimeout, Peers, Problem, Size,
+};
+use crate::message::forwarded::Trusted;
+use crate::net::Seldom;
 use crate::wire::{Limits, server::Terms};
 
 pub(super) fn compile(
@@ -24,15 +27,28 @@ pub(super) fn compile(
                 .help("write `listen = \"127.0.0.1:8080\"` at the top of the file"),
         );
     }
-    let mut addresses: HashMap<SocketAddr, usize> = HashMap::new();
+    let mut addresses: HashMap<Address, usize> = HashMap::new();
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut listeners = Vec::new();
     for (index, (place, listener)) in wanted.into_iter().enumerate() {
         check(&listener.limit, &place, problems);
+        if listener.mode.is_some() && matches!(listener.address, Address::Ip(_)) {
+            let message = "only the socket of a `unix:` address has a file with a mode";
+            problems.push(Problem::error(place.key("mode"), message));
+        }
+        if let Some(proxies) = &listener.proxy_protocol
+            && proxies.from == Peers::default()
+        {
+            let place = place.key("proxy_protocol").key("from");
+            problems.push(
+                Problem::error(place, "nobody is named who may send a PROXY header")
+                    .help("write `proxy_protocol = { from = [\"10.0.0.0/8\"] }`"),
+            );
+        }
         let listener = build(listener, previous, surroundings);
         // Port 0 asks for a port of its own each time.
-        let address = listener.address;
-        if address.port() != 0 && addresses.insert(address, index).is_some() {
+        let address = &listener.address;
+        if !address.is_picked() && addresses.insert(address.clone(), index).is_some() {
             let message = format!("two listeners have the address {address}");
             problems.push(Problem::error(place.key("address"), message));
         } else if names.insert(listener.name.clone(), index).is_some() {
@@ -54,7 +70,9 @@ fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
             KeyPath::from("listen"),
             config::Listener {
                 name: None,
-                address: *address,
+                address: address.clone(),
+                mode: None,
+                proxy_protocol: None,
                 timeout,
                 limit,
             },
@@ -73,10 +91,17 @@ fn build(
     previous: Option<&Snapshot>,
     surroundings: Surroundings<'_>,
 ) -> Arc<Listener> {
-    let address = listener.address.0;
-    let name = listener.name.unwrap_or_else(|| address.to_string());
-    let config::Listener { timeout, limit, .. } = listener;
-    let fingerprint = fingerprint(&(&name, address, &timeout, &limit));
+    let config::Listener {
+        name,
+        address,
+        mode,
+        proxy_protocol,
+        timeout,
+        limit,
+    } = listener;
+    let name = name.unwrap_or_else(|| address.to_string());
+    let settings = (&name, &address, mode, &proxy_protocol, &timeout, &limit);
+    let fingerprint = fingerprint(&settings);
     let same = |known: &&Arc<Listener>| known.fingerprint == fingerprint;
     let known = previous.and_then(|previous| previous.listeners.iter().find(same));
     known.cloned().unwrap_or_else(|| {
@@ -84,6 +109,9 @@ fn build(
             row: surroundings.metrics.listener(&name),
             name,
             address,
+            mode: mode.map(|mode| mode.0),
+            proxy_protocol: proxy_protocol.map(|proxies| Trusted::new(proxies.from)),
+            complaint: Seldom::default(),
             slots: limit
                 .connections
                 .map(|count| Arc::new(Semaphore::new(count))),

@@ -1,13 +1,13 @@
 //! Upstreams, named in their own tables or by a URL in a route.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::{SharedUpstream, Snapshot};
 use super::{Surroundings, fingerprint};
-use crate::config::{self, Config, KeyPath, OneOrMany, Problem, Url, nearest};
-use crate::upstream::{Pool, PoolSettings, Server, Upstream};
+use crate::config::{self, Address, Config, KeyPath, OneOrMany, Problem, Url, nearest};
+use crate::upstream::{Place, Pool, PoolSettings, Server, Upstream};
 
 /// The upstreams of the snapshot being built.
 pub(super) struct Upstreams<'a> {
@@ -16,7 +16,7 @@ pub(super) struct Upstreams<'a> {
     built: HashMap<String, SharedUpstream>,
     used: HashSet<String>,
     /// Where this process listens itself.
-    own: Vec<SocketAddr>,
+    own: Vec<Address>,
 }
 
 impl<'a> Upstreams<'a> {
@@ -25,14 +25,14 @@ impl<'a> Upstreams<'a> {
         previous: Option<&'a Snapshot>,
         surroundings: Surroundings<'a>,
     ) -> Self {
-        let short = config.listen.iter().map(|address| address.0);
-        let long = config.listener.iter().map(|listener| listener.address.0);
+        let short = config.listen.iter();
+        let long = config.listener.iter().map(|listener| &listener.address);
         Self {
             previous,
             surroundings,
             built: HashMap::new(),
             used: HashSet::new(),
-            own: short.chain(long).collect(),
+            own: short.chain(long).cloned().collect(),
         }
     }
 
@@ -63,21 +63,7 @@ impl<'a> Upstreams<'a> {
 
     /// A request that comes back to us would come back again, until descriptors run out.
     fn check(&self, url: &Url) -> Result<(), String> {
-        let Some(authority) = url.authority() else {
-            return Ok(());
-        };
-        let host = authority.host().trim_matches(['[', ']']);
-        let ip = match host.parse::<IpAddr>() {
-            Ok(ip) => ip,
-            Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),
-            Err(_) => return Ok(()),
-        };
-        let port = authority.port_u16().unwrap_or(80);
-        let reaches = |own: &SocketAddr| {
-            let local = own.ip().is_unspecified() && ip.is_loopback();
-            own.port() == port && (own.ip() == ip || local)
-        };
-        match self.own.iter().find(|own| reaches(own)) {
+        match self.own.iter().find(|own| reaches(url, own)) {
             Some(own) => Err(format!(
                 "`{}` is this proxy itself, which listens on {own}",
                 url.as_str()
@@ -107,6 +93,7 @@ impl<'a> Upstreams<'a> {
             text,
             &config::Upstream {
                 server,
+                proxy_protocol: None,
                 pool,
                 timeout,
             },
@@ -160,6 +147,7 @@ impl<'a> Upstreams<'a> {
             connect_timeout: config.timeout.connect.0,
             max_idle: config.pool.max_idle,
             idle_timeout: config.pool.idle_timeout.0,
+            proxy_protocol: config.proxy_protocol,
         };
         let fingerprint = fingerprint(&(name, &servers, &settings));
         let previous = self
@@ -201,14 +189,33 @@ impl<'a> Upstreams<'a> {
     }
 }
 
+/// Does a connection to this URL come to us?
+fn reaches(url: &Url, own: &Address) -> bool {
+    match (own, url.authority()) {
+        (Address::Ip(own), Some(authority)) => {
+            let host = authority.host().trim_matches(['[', ']']);
+            let ip = match host.parse::<IpAddr>() {
+                Ok(ip) => ip,
+                Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),
+                Err(_) => return false,
+            };
+            let local = own.ip().is_unspecified() && ip.is_loopback();
+            own.port() == authority.port_u16().unwrap_or(80) && (own.ip() == ip || local)
+        }
+        (Address::Unix(own), None) => url.socket() == Some(own),
+        (Address::Ip(_), None) | (Address::Unix(_), Some(_)) => false,
+    }
+}
+
 fn server(url: &Url, surroundings: Surroundings<'_>) -> Option<Server> {
-    let authority = match url.authority() {
-        Some(authority) => authority.clone(),
+    let place = match (url.authority(), url.socket()) {
+        (Some(authority), _) => Place::Host(authority.clone()),
+        (None, Some(socket)) => Place::Unix(socket.into()),
         // Without a demo origin this is only a check, and nothing will be sent.
-        None => surroundings.demo?.to_string().parse().ok()?,
+        (None, None) => Place::Host(surroundings.demo?.to_string().parse().ok()?),
     };
     Some(Server {
-        authority,
+        place,
         base_path: url.base_path().to_owned(),
     })
 }

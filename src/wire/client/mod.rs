@@ -12,8 +12,6 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Response, StatusCode};
 use thiserror::Error;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::incoming::Incoming;
 use super::outgoing::{Framing, SendError, Sender};
@@ -21,6 +19,7 @@ use super::socket::{Outgoing, poll_fill};
 use super::upgraded::Upgraded;
 use super::{Limits, Refusal, Reuse, encode, framing, parse};
 use crate::message::fields::{has, lines};
+use crate::net::{ReadHalf, Stream, WriteHalf};
 use body::{ResponseBody, Under};
 
 pub use body::{AnswerBody, Rest};
@@ -28,8 +27,8 @@ pub use body::{AnswerBody, Rest};
 /// A connection to an origin, between two exchanges.
 #[derive(Debug)]
 pub struct Connection<G> {
-    read: OwnedReadHalf,
-    write: OwnedWriteHalf,
+    read: ReadHalf,
+    write: WriteHalf,
     input: BytesMut,
     /// Exchanges it has carried.
     exchanges: u64,
@@ -60,7 +59,7 @@ pub enum Cause {
 }
 
 impl<G> Connection<G> {
-    pub fn new(stream: TcpStream, guard: G) -> Self {
+    pub fn new(stream: Stream, guard: G) -> Self {
         let (read, write) = stream.into_split();
         Self {
             read,
@@ -234,7 +233,7 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
                 guard,
                 ..
             } = self.connection;
-            if let Ok(stream) = read.reunite(write) {
+            if let Some(stream) = read.reunite(write) {
                 let upgraded = Upgraded::new(stream, input.freeze());
                 response
                     .extensions_mut()

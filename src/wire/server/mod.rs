@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::BytesMut;
 use http::header::{EXPECT, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 pub use shared::Interim;
@@ -20,7 +20,7 @@ pub use shared::Interim;
 use super::upgraded::{OnUpgrade, Upgraded};
 use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, buffers, framing, parse};
 use crate::message::fields::{has, lines};
-use crate::net::Alarm;
+use crate::net::{Alarm, Stream};
 use shared::{RequestBody, Shared};
 
 /// What a client may do, and for how long.
@@ -46,14 +46,14 @@ pub trait Handle {
 }
 
 /// Serves requests until the client leaves, breaks a rule, or `closing` resolves: then the request
-/// under way is the last. `make` makes the handler for this connection.
-pub async fn serve<M, H, C>(stream: TcpStream, terms: &Terms, make: M, closing: C)
+/// under way is the last. `early` was read already; `make` makes the handler for this connection.
+pub async fn serve<M, H, C>(stream: Stream, early: BytesMut, terms: &Terms, make: M, closing: C)
 where
     M: FnOnce(Interim) -> H,
     H: Handle,
     C: Future<Output = ()>,
 {
-    let shared = Shared::new(stream);
+    let shared = Shared::new(stream, early);
     let handler = make(Interim::new(&shared));
     let closing = std::pin::pin!(closing);
     let mut connection = Connection {

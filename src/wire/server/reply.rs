@@ -177,8 +177,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
     /// Ends the connection so that the last answer is not lost to what the client still sends.
     pub(super) async fn linger(self) {
         let shared = self.shared;
-        let socket = socket2::SockRef::from(shared.write.as_ref());
-        if socket.shutdown(std::net::Shutdown::Write).is_err() {
+        if shared.write.shutdown_write().is_err() {
             return;
         }
         let mut left = LINGER_BYTES;

@@ -8,12 +8,11 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::super::encode;
 use super::super::incoming::{Incoming, Step};
 use super::super::socket::{Outgoing, poll_fill};
+use crate::net::{ReadHalf, Stream, WriteHalf};
 
 /// Bytes read ahead of what is being answered. They are wanted only to see the client leave.
 const READ_AHEAD: usize = 16 * 1024;
@@ -21,13 +20,13 @@ const READ_AHEAD: usize = 16 * 1024;
 /// Connection and body belong to one task, so the lock is never waited for.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) write: OwnedWriteHalf,
+    pub(super) write: WriteHalf,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) read: OwnedReadHalf,
+    pub(super) read: ReadHalf,
     pub(super) input: BytesMut,
     pub(super) body: Incoming,
     /// Interim answers on their way.
@@ -39,11 +38,11 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(stream: TcpStream) -> Arc<Self> {
+    pub(super) fn new(stream: Stream, input: BytesMut) -> Arc<Self> {
         let (read, write) = stream.into_split();
         let state = State {
             read,
-            input: BytesMut::new(),
+            input,
             body: Incoming::Done,
             output: Outgoing::default(),
             expects: false,
@@ -74,12 +73,12 @@ impl Shared {
     }
 
     /// The connection and what was read of it, if nobody else has a share.
-    pub(super) fn into_parts(self) -> Option<(TcpStream, Bytes)> {
+    pub(super) fn into_parts(self) -> Option<(Stream, Bytes)> {
         let State { read, input, .. } = self
             .state
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        Some((read.reunite(self.write).ok()?, input.freeze()))
+        Some((read.reunite(self.write)?, input.freeze()))
     }
 }
 

@@ -18,6 +18,7 @@ mod program;
 mod proxy;
 mod site;
 mod told;
+mod unix;
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use site::{Site, down};
 pub(crate) use told::Told;
+pub(crate) use unix::UnixClient;
 
 /// Long enough for a machine that is busy with other tests; nothing waits for it when all is well.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
