@@ -31,11 +31,11 @@ impl Stream {
         UnixStream::connect(path).await.map(Self::Unix)
     }
 
-    /// Where a client connected to; none if it has no address.
-    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+    /// Where a client connected to; none by a unix socket.
+    pub(crate) fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
         match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
+            Self::Tcp(stream) => stream.local_addr().map(Some),
+            Self::Unix(_) => Ok(None),
         }
     }
 

@@ -32,8 +32,11 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
             () = worker.stopping.begun() => {}
         }
     };
-    let ends = peer.zip(stream.local_addr());
-    let ends = ends.map(|(source, destination)| Ends {
+    // Not to be taken for a unix socket, which may be trusted.
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let ends = peer.zip(local).map(|(source, destination)| Ends {
         source,
         destination,
     });
