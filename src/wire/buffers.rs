@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use bytes::BytesMut;
 
 /// Room made for a read. Large enough that a large body costs few calls, small enough to keep.
-pub(super) const ROOM: usize = 16 * 1024;
+pub(super) const ROOM: usize = 64 * 1024;
 /// More than this many are only wanted in bursts.
 const MOST: usize = 64;
 
@@ -14,9 +14,10 @@ thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives an empty buffer its memory, a spare one's if there is one.
-pub(super) fn fill(buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
+/// Gives an empty buffer all of its memory again, or a spare one's: the one used last, which the
+/// processor's cache still holds.
+pub(super) fn renew(buffer: &mut BytesMut) {
+    if !buffer.try_reclaim(ROOM) {
         let spare = SPARE.with_borrow_mut(Vec::pop);
         *buffer = spare.unwrap_or_else(|| BytesMut::with_capacity(ROOM));
     }

@@ -8,9 +8,6 @@ use http_body::Frame;
 use super::chunked::{Decoded, Decoder};
 use super::{BodyLength, Refusal};
 
-/// One read of a large body.
-const LARGE: u64 = 64 * 1024;
-
 /// What is still to come of a body.
 #[derive(Debug, Default)]
 pub(super) enum Incoming {
@@ -74,14 +71,6 @@ impl Incoming {
                     }
                 }
             }),
-        }
-    }
-
-    /// Makes room for what is to come: the more that is, the fewer reads it shall take. Of a stream
-    /// nobody knows how much comes, and it may be idle for long.
-    pub(super) fn make_room(&self, buffer: &mut BytesMut) {
-        if matches!(self, Self::Known(LARGE..)) && buffer.is_empty() {
-            buffer.reserve(LARGE as usize);
         }
     }
 

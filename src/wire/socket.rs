@@ -12,16 +12,22 @@ use crate::net::{ReadHalf, WriteHalf};
 
 /// Reads what is there to the end of `buffer`; 0 is the end of the stream. Goes through tokio's own
 /// reading, which knows from a short read that there is no more and saves the call that would say so.
+/// Who waits holds no buffer.
 pub(super) fn poll_fill(
     read: &mut ReadHalf,
     buffer: &mut BytesMut,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    buffers::fill(buffer);
-    if buffer.capacity() - buffer.len() < ROOM / 4 {
+    if buffer.is_empty() {
+        buffers::renew(buffer);
+    } else if buffer.capacity() - buffer.len() < ROOM / 4 {
         buffer.reserve(ROOM);
     }
-    poll_read_buf(Pin::new(read), cx, buffer)
+    let read = poll_read_buf(Pin::new(read), cx, buffer);
+    if read.is_pending() && buffer.is_empty() {
+        buffers::give_back(buffer);
+    }
+    read
 }
 
 /// What waits to be written: bytes of ours, a piece of somebody's body, and the end of a chunk.
@@ -46,7 +52,9 @@ impl Drop for Outgoing {
 impl Outgoing {
     /// Where a head is encoded to.
     pub(super) fn head(&mut self) -> &mut BytesMut {
-        buffers::fill(&mut self.head);
+        if self.head.is_empty() {
+            buffers::renew(&mut self.head);
+        }
         &mut self.head
     }
 

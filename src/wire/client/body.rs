@@ -158,7 +158,6 @@ impl<G: Send + Unpin + 'static, R: Reclaim<G>> http_body::Body for ResponseBody<
                 Step::Frame(frame) => break Some(frame),
                 Step::End => break None,
                 Step::Starved => {
-                    this.incoming.make_room(input);
                     let read = ready!(poll_fill(read, input, cx)).map_err(axum::Error::new)?;
                     if read == 0 {
                         this.incoming.ended().map_err(axum::Error::new)?;

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 pub use shared::Interim;
 
 use super::upgraded::{OnUpgrade, Upgraded};
-use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, buffers, framing, parse};
+use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, framing, parse};
 use crate::message::fields::{has, lines};
 use crate::net::{Alarm, Stream};
 use shared::{RequestBody, Shared};
@@ -147,12 +147,8 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
                 Poll::Pending => break,
             }
         }
-        if state.input.is_empty() {
-            // Waiting costs no buffer.
-            buffers::give_back(&mut state.input);
-            if self.poll_closing(cx) {
-                return Poll::Ready(Ok(None));
-            }
+        if state.input.is_empty() && self.poll_closing(cx) {
+            return Poll::Ready(Ok(None));
         }
         ready!(self.alarm.poll(cx));
         if state.input.is_empty() {

@@ -149,7 +149,6 @@ impl http_body::Body for RequestBody {
                 Step::Frame(frame) => return Poll::Ready(Some(Ok(frame))),
                 Step::End => return Poll::Ready(None),
                 Step::Starved => {
-                    body.make_room(input);
                     if ready!(state.poll_fill(cx)).map_err(axum::Error::new)? == 0 {
                         let error = io::Error::from(io::ErrorKind::UnexpectedEof);
                         return Poll::Ready(Some(Err(axum::Error::new(error))));
