@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help test components bench deny image doc
+.PHONY: help test components bench differential deny image doc
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: components ## Everything that a change must pass
 	$(CARGO) fmt --check
@@ -20,6 +20,15 @@ bench: ## CPU a request beside nginx and HAProxy, then the micro-benchmarks
 	$(CARGO) build --locked --release
 	python3 -B tests/bench/compare.py
 	$(CARGO) bench --locked --bench routing --bench reload
+
+# STREAMS for httparse and hyper, STRICT for h11, from SEED.
+STREAMS ?= 200000
+STRICT ?= 50000
+SEED ?= 1
+
+differential: ## Our parser beside httparse, hyper and h11 on random streams
+	tests/components.sh differential
+	$(CARGO) bench --locked --profile fuzz --bench differential -- $(STREAMS) $(STRICT) $(SEED)
 
 # Building cargo-deny takes some minutes, once.
 deny: ## Licences, sources and banned crates of every dependency

