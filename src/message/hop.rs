@@ -39,7 +39,9 @@ pub fn strip_request(headers: &mut HeaderMap) -> bool {
     let trailers = found & bit(&TE) != 0 && wants_trailers(headers);
     strip(headers, found);
     if trailers {
+        // Ours, for the next connection, which RFC 9110 section 10.1.4 wants told that it ends there.
         headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     trailers
 }
@@ -144,6 +146,7 @@ mod tests {
             ("trailer", "x-sum"),
             ("x-bar", "2"),
             ("te", "trailers"),
+            ("connection", "te"),
         ]);
         assert_eq!(request, left);
     }

@@ -76,22 +76,24 @@ impl<'a> Target<'a> {
     }
 }
 
-/// RFC 9112 section 3.2: one `Host`, except that an absolute-form target overrides it.
+/// RFC 9112 section 3.2: one sound `Host` in any HTTP/1.1 request, also in one whose absolute-form
+/// target then overrides it.
 fn authority(head: &Parts) -> Result<&str, Why> {
     let mut hosts = lines(&head.headers, &HOST);
-    let header = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Why::BadHost);
-    }
-    if let Some(authority) = head.uri.authority() {
-        return Ok(authority.as_str());
-    }
-    match header {
+    let header = match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Err(Why::BadHost),
+        (Some(host), None) => Some(host.to_str().map_err(|_| Why::BadHost)?),
+        (None, None) if head.version <= Version::HTTP_10 => None,
+        (None, None) => return Err(Why::BadHost),
+    };
+    match (head.uri.authority(), header) {
+        (Some(authority), header) => match header.map(host_of) {
+            Some(None) => Err(Why::BadHost),
+            _ => Ok(authority.as_str()),
+        },
         // An empty one names no site, and an `http` URI must name one.
-        Some(host) if host.is_empty() => Err(Why::BadHost),
-        Some(host) => host.to_str().map_err(|_| Why::BadHost),
-        None if head.version <= Version::HTTP_10 => Ok(""),
-        None => Err(Why::BadHost),
+        (None, Some("")) => Err(Why::BadHost),
+        (None, header) => Ok(header.unwrap_or_default()),
     }
 }
 
@@ -246,6 +248,27 @@ mod tests {
         ];
         for (raw, expected) in table {
             assert_eq!(canonical_path(raw).as_deref(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn one_sound_host_is_asked_for_even_where_the_target_overrides_it() {
+        let table: [(&[&str], Version, bool); 7] = [
+            (&["b.example"], Version::HTTP_11, true),
+            (&[""], Version::HTTP_11, true),
+            (&[], Version::HTTP_10, true),
+            (&[], Version::HTTP_11, false),
+            (&["a b"], Version::HTTP_11, false),
+            (&["a@b"], Version::HTTP_10, false),
+            (&["a.example", "a.example"], Version::HTTP_11, false),
+        ];
+        for (hosts, version, sound) in table {
+            let request = http::Request::get("http://a.example/x").version(version);
+            let request = hosts.iter().fold(request, |r, host| r.header(HOST, *host));
+            let head = request.body(()).unwrap().into_parts().0;
+            let host = Target::parse(&head).map(|target| target.host().to_owned());
+            let expected = sound.then(|| "a.example".to_owned());
+            assert_eq!(host, expected.ok_or(Why::BadHost), "{hosts:?} {version:?}");
         }
     }
 

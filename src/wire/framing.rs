@@ -47,7 +47,8 @@ pub fn response(
         || *method == Method::HEAD
         || *method == Method::CONNECT && status.is_success();
     if bodiless {
-        return Ok(BodyLength::Empty);
+        // It is passed on, and says nothing to us but something to others.
+        return content_length(headers).map(|_| BodyLength::Empty);
     }
     match (coding(version, headers)?, content_length(headers)?) {
         (true, None) => Ok(BodyLength::Chunked),
@@ -196,6 +197,13 @@ mod tests {
             ("GET", 204, &[(CL, "5")], Ok(BodyLength::Empty)),
             ("GET", 304, &[(CL, "5")], Ok(BodyLength::Empty)),
             ("GET", 103, &[], Ok(BodyLength::Empty)),
+            (
+                "HEAD",
+                200,
+                &[(CL, "5"), (CL, "6")],
+                Err(Refusal::ContentLength),
+            ),
+            ("GET", 304, &[(CL, "+5")], Err(Refusal::ContentLength)),
             ("CONNECT", 200, &[(CL, "5")], Ok(BodyLength::Empty)),
             ("CONNECT", 403, &[(CL, "5")], Ok(BodyLength::Known(5))),
             (

@@ -106,7 +106,7 @@ fn fields_of_one_connection_and_those_it_nominates_are_not_passed_on() {
                 "Connection: TE",
                 "Trailer: X-Sum",
             ],
-            &["te", "trailer"],
+            &["te", "connection", "trailer"],
         ),
     ];
     for (lines, left) in table {

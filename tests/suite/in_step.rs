@@ -114,6 +114,7 @@ fn an_answer_of_doubtful_framing_is_not_passed_on() {
         format!("{OK}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"),
         format!("{OK}Content-Length: +5\r\n\r\nhello"),
         format!("{OK}Content-Length:\r\n\r\n"),
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".to_owned(),
         format!("{OK}X: y\r\n folded\r\nContent-Length: 0\r\n\r\n"),
         format!("{OK}X : y\r\nContent-Length: 0\r\n\r\n"),
         format!("{OK}X: y\nContent-Length: 0\r\n\r\n"),

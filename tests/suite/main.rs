@@ -11,6 +11,7 @@ mod asking;
 mod check;
 mod cli;
 mod deploy;
+mod differential;
 mod draining;
 mod error_pages;
 mod errors;
