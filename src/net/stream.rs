@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 /// Does the same with either kind.
@@ -26,7 +26,19 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+/// What the kernel may hold of what was written and not yet sent. Far more and a peer that reads
+/// slowly could not be told from one that reads nothing, since room shows in steps of a third of it.
+const UNSENT: u32 = 128 * 1024;
+
 impl Stream {
+    /// A TCP connection, set up as all of ours are: no packet waits for the one after it.
+    pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        #[cfg(target_os = "linux")]
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT)?;
+        Ok(Self::Tcp(stream))
+    }
+
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
         UnixStream::connect(path).await.map(Self::Unix)
     }
@@ -157,6 +169,13 @@ impl WriteHalf {
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, half => half.as_ref().poll_write_ready(cx))
+    }
+
+    /// Resolves when the connection has broken, whether or not anybody reads from it.
+    pub(crate) async fn broken(&self) {
+        let error = either!(self, half => half.ready(Interest::ERROR).await);
+        // The poller itself fails only when its runtime ends.
+        drop(error);
     }
 
     /// Says that nothing more comes, though all the rest is still read.

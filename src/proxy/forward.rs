@@ -86,6 +86,7 @@ impl Passage<'_> {
             if version == Version::HTTP_11 {
                 let mut headers = headers.clone();
                 hop::strip_response(&mut headers);
+                headers.remove(CONTENT_LENGTH);
                 interim.send(status, &headers);
             }
         };

@@ -19,10 +19,12 @@ pub(super) async fn accept(socket: Arc<Socket>, listener: Arc<Listener>, workers
     let mut tired = false;
     loop {
         let slot = free(listener.slots.as_ref(), &listener).await;
+        // Waited for before a client is taken, which would be lost if this listener changed while it
+        // waits. Not kept: loops that wait for clients must not hold what others need.
+        drop(free(Some(&workers.slots), &listener).await);
         match socket.accept().await {
             Ok((stream, peer)) => {
                 tired = false;
-                // Asked for only now: loops that wait for a client must not hold what others need.
                 let slots = (slot, free(Some(&workers.slots), &listener).await);
                 workers.dispatch(stream, peer, &listener, slots);
             }

@@ -38,8 +38,7 @@ impl Socket {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream).detach()?, Some(peer)))
+                Ok((Stream::tcp(stream)?.detach()?, Some(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;

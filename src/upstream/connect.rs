@@ -15,7 +15,7 @@ const HTTP: u16 = 80;
 
 pub(super) async fn connect(server: &Place, limit: Duration) -> io::Result<Stream> {
     match server {
-        Place::Host(authority) => connect_tcp(authority, limit).await.map(Stream::Tcp),
+        Place::Host(authority) => connect_tcp(authority, limit).await,
         // One with a full backlog fails at once: the kernel tells nobody when there is room.
         Place::Unix(path) => within(limit, Stream::connect_unix(path)).await,
     }
@@ -23,7 +23,7 @@ pub(super) async fn connect(server: &Place, limit: Duration) -> io::Result<Strea
 
 /// Resolves anew each time, so that a server that moved is found without a reload, and tries one
 /// address after another. They share the time, so that one that swallows packets does not use it up.
-async fn connect_tcp(server: &Authority, limit: Duration) -> io::Result<TcpStream> {
+async fn connect_tcp(server: &Authority, limit: Duration) -> io::Result<Stream> {
     let deadline = Instant::now() + limit;
     let port = server.port_u16().unwrap_or(HTTP);
     let host = server.host().trim_start_matches('[').trim_end_matches(']');
@@ -36,10 +36,7 @@ async fn connect_tcp(server: &Authority, limit: Duration) -> io::Result<TcpStrea
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
         match within(share, TcpStream::connect(address)).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(stream);
-            }
+            Ok(stream) => return Stream::tcp(stream),
             Err(error) => last = error,
         }
     }

@@ -62,6 +62,11 @@ impl Outgoing {
         self.head.is_empty() && self.data.is_empty() && self.tail.is_empty()
     }
 
+    /// Bytes of ours that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.head.len()
+    }
+
     /// Is there room for another piece before what waits is written?
     pub(super) fn takes_more(&self) -> bool {
         self.data.is_empty() && self.head.len() < SMALL

@@ -141,6 +141,33 @@ fn connections_beyond_the_limit_wait_and_none_is_lost() {
 }
 
 #[test]
+fn a_client_that_waits_survives_a_change_of_its_listener() {
+    let origin = Origin::named("o");
+    let port = crate::harness::free_port();
+    let config = |idle: &str| {
+        format!(
+            "[server]\nmax_connections = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\n\
+             format = \"json\"\n[[listener]]\naddress = \"127.0.0.1:{port}\"\n\
+             timeout = {{ idle = \"{idle}\" }}\n{}",
+            route("all", "/*", &origin.url())
+        )
+    };
+    let proxy = Proxy::with_config(&config("75s"));
+    let mut first = Client::connect(proxy.address());
+    assert_eq!(first.get("a", "/").status, 200);
+    let mut waits = Client::connect(proxy.address());
+    waits.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    proxy.wait_for_log("it waits", |line| {
+        let text = line["message"].as_str();
+        text.is_some_and(|text| text.contains("further ones wait"))
+    });
+    proxy.write_all(&config("70s"));
+    assert_eq!(proxy.ask_reload().0, 200);
+    drop(first);
+    assert_eq!(waits.response().status, 200);
+}
+
+#[test]
 fn a_tunnel_keeps_the_place_of_its_connection() {
     let switch = "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     let origin = Origin::new(move |_| {

@@ -159,6 +159,45 @@ fn a_client_that_takes_nothing_of_its_answer_is_given_up() {
     ended(&proxy, "client_stalled");
 }
 
+/// Slower than the kernel's buffers would let it show.
+const RATE: usize = 500_000;
+
+#[test]
+fn whoever_takes_little_at_a_time_is_not_taken_for_stalled() {
+    let slow_origin = Origin::raw(|mut stream| {
+        let mut piece = vec![0; RATE / 10];
+        while stream.read(&mut piece).is_ok_and(|read| read > 0) {
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+    // The client has more to send all the time; what ends it is that the test drops it.
+    let proxy = with("response = \"1s\", idle = \"1s\"", &slow_origin);
+    let mut client = Client::connect(proxy.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        client.send(vec![b'u'; RATE / 10]);
+    }
+    proxy.counts("pointsman_errors_total", &[], 0.0);
+    drop(client);
+    proxy.counts("pointsman_errors_total", &[("why", "client_gone")], 1.0);
+
+    let large = Origin::new(|_| Reply::Whole(200, Vec::new(), vec![b'x'; 64 << 20]));
+    let proxy = Proxy::with_config(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[[listener]]\n\
+         address = \"127.0.0.1:0\"\ntimeout = {{ write = \"1s\" }}\n{}",
+        route("all", "/*", &large.url())
+    ));
+    let mut client = Client::connect(proxy.address());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.try_head().unwrap().status, 200);
+    for _ in 0..30 {
+        client.bytes(RATE / 10).unwrap();
+        thread::sleep(Duration::from_millis(100));
+    }
+    proxy.counts("pointsman_errors_total", &[], 0.0);
+}
+
 #[test]
 fn events_may_be_far_apart() {
     let origin = Origin::new(|_| {

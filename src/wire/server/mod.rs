@@ -183,12 +183,18 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         let (request, upgrade) = self.request(head, length);
         let response = {
             let mut answering = std::pin::pin!(handler.handle(request));
+            let shared = Arc::clone(&self.shared);
+            // Nobody reads from a client whose upstream takes nothing of what it has sent already.
+            let mut broken =
+                std::pin::pin!((length != BodyLength::Empty).then(|| shared.write.broken()));
             poll_fn(|cx| {
                 if let Poll::Ready(response) = answering.as_mut().poll(cx) {
                     return Poll::Ready(Ok(response));
                 }
                 self.poll_closing(cx);
-                if self.shared.is_gone(cx) {
+                let broken = broken.as_mut().as_pin_mut();
+                let broken = broken.is_some_and(|broken| broken.poll(cx).is_ready());
+                if broken || self.shared.is_gone(cx) {
                     Poll::Ready(Err(Gone))
                 } else {
                     Poll::Pending

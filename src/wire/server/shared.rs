@@ -14,6 +14,9 @@ use super::super::incoming::{Incoming, Step};
 use super::super::socket::{Outgoing, poll_fill};
 use crate::net::{ReadHalf, Stream, WriteHalf};
 
+/// Bytes of interim answers that may wait for a client.
+const MOST_INTERIM: usize = 64 * 1024;
+
 /// Bytes read ahead of what is being answered. They are wanted only to see the client leave.
 const READ_AHEAD: usize = 16 * 1024;
 
@@ -108,6 +111,10 @@ impl Interim {
             return;
         };
         let mut state = shared.lock();
+        if state.output.waiting() > MOST_INTERIM {
+            // A client that does not read can do without hints.
+            return;
+        }
         encode::response(status, headers, state.output.head());
         let mut cx = Context::from_waker(Waker::noop());
         // An error shows again when the answer is written.
