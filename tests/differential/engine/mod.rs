@@ -125,14 +125,13 @@ impl Tally {
             return;
         }
         let name = format!("{peer}, {kind:?}: {difference}");
-        if !self.unknown.contains_key(&name) {
+        self.unknown.entry(name).or_insert_with(|| {
             let smallest = compare::shrink(stream, |stream| {
                 let now = compare::difference(&ours::read(kind, stream), &again(kind, stream));
                 now.as_ref() == Some(&difference)
             });
-            self.unknown
-                .insert(name, smallest.escape_ascii().to_string());
-        }
+            smallest.escape_ascii().to_string()
+        });
     }
 
     /// Every disagreement that the table explains, with its count and reason, for people.
