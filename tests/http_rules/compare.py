@@ -101,7 +101,8 @@ def answer(message, case):
     status = words[1] if line.startswith("HTTP/") else code(line.encode("latin-1"))
     if case.answers and status.startswith("2"):
         framing = [f"{name}: {value}" for name, value in fields if name in (*FRAMING, "x")]
-        return " ".join([status, *(code(text.encode("latin-1")) for text in [*framing, body] if text)])
+        told = [code(text.encode("latin-1")) for text in (*framing, body) if text]
+        return " ".join([status, *told])
     return status
 
 
