@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test components bench soak idle differential deny image doc
+.PHONY: help test components bench soak idle differential http-rules fuzz deny image doc
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -39,6 +39,15 @@ SEED ?= 1
 differential: ## Our parser beside httparse, hyper and h11 on random streams
 	tests/components.sh differential
 	$(CARGO) bench --locked --profile fuzz --bench differential -- $(STREAMS) $(STRICT) $(SEED)
+
+http-rules: ## docs/http.md against what Pointsman, nginx and HAProxy do
+	tests/components.sh rules
+	$(CARGO) build --locked
+	python3 -B tests/http_rules/compare.py --check docs/http.md
+
+# NAME is head, forwarded, paths or toml; N executions from SEED.
+fuzz: ## Heads, forwarded fields, paths and TOML by properties
+	$(CARGO) bench --locked --profile fuzz --bench fuzz -- $(NAME) $(N) $(if $(N),$(SEED))
 
 # Building cargo-deny takes some minutes, once.
 deny: ## Licences, sources and banned crates of every dependency

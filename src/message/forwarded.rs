@@ -72,9 +72,10 @@ pub fn client_ip(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &Trusted) -
     client
 }
 
-/// `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`.
+/// `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`. An address with a zone means something only
+/// on the host that wrote it.
 fn address(entry: &str) -> Option<IpAddr> {
-    let entry = entry.trim();
+    let entry = Some(entry.trim()).filter(|entry| !entry.contains('%'))?;
     let bare = entry
         .strip_prefix('[')
         .and_then(|entry| entry.strip_suffix(']'))
@@ -233,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_right_most_untrusted_address() {
-        let table: [(&str, &[&str], &str); 11] = [
+        let table: [(&str, &[&str], &str); 13] = [
             ("192.0.2.1", &["1.1.1.1"], "192.0.2.1"),
             ("10.0.0.1", &[], "10.0.0.1"),
             ("10.0.0.1", &["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
@@ -245,6 +246,8 @@ mod tests {
             ("10.0.0.1", &["1.1.1.1, "], "10.0.0.1"),
             ("unix:", &["6.6.6.6, 1.1.1.1, 10.0.0.2"], "1.1.1.1"),
             ("unix:", &[], "unix:"),
+            ("10.0.0.1", &["[fe80::1%1]"], "10.0.0.1"),
+            ("10.0.0.1", &["[fe80::1%1]:443"], "10.0.0.1"),
         ];
         for (peer, lines, expected) in table {
             let line = |value: &&str| (X_FORWARDED_FOR, HeaderValue::from_str(value).unwrap());

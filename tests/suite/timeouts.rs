@@ -179,7 +179,9 @@ fn whoever_takes_little_at_a_time_is_not_taken_for_stalled() {
         client.send(vec![b'u'; RATE / 10]);
     }
     proxy.counts("pointsman_errors_total", &[], 0.0);
-    drop(client);
+    let socket = socket2::Socket::from(client.stream().try_clone().unwrap());
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+    drop((client, socket));
     proxy.counts("pointsman_errors_total", &[("why", "client_gone")], 1.0);
 
     let large = Origin::new(|_| Reply::Whole(200, Vec::new(), vec![b'x'; 64 << 20]));
