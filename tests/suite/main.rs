@@ -45,6 +45,7 @@ mod stalls;
 mod stopping;
 mod streaming;
 mod timeouts;
+mod trailers;
 mod tunnels;
 mod under_load;
 mod upgrades;
