@@ -313,33 +313,6 @@ fn a_head_that_does_not_end_in_time_is_told_so_first_or_later_on_a_connection() 
     }
 }
 
-/// Nobody reads from it then: its upload is held up by the upstream.
-#[test]
-fn a_client_that_breaks_off_while_the_upstream_takes_nothing_is_noticed() {
-    let (held, holds) = std::sync::mpsc::channel::<TcpStream>();
-    let origin = Origin::raw(move |stream| held.send(stream).unwrap());
-    let proxy = Proxy::to(&origin.url());
-    let mut client = Client::connect(proxy.address());
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
-    client
-        .stream()
-        .set_write_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    assert!(
-        client.try_send(vec![b'u'; 100_000_000]).is_err(),
-        "all is full"
-    );
-    let mut upstream = holds.recv().unwrap();
-    let socket = Socket::from(client.stream().try_clone().unwrap());
-    socket.set_linger(Some(Duration::ZERO)).unwrap();
-    drop((client, socket));
-    proxy.counts("pointsman_errors_total", &[("why", "client_gone")], 1.0);
-    proxy.counts("pointsman_connections", &[], 0.0);
-    upstream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut sink = vec![0; 1 << 20];
-    while upstream.read(&mut sink).is_ok_and(|read| read > 0) {}
-}
-
 #[test]
 fn an_idle_connection_is_closed_in_silence_and_not_before_its_time() {
     let origin = Origin::named("o");

@@ -21,6 +21,7 @@ mod forwarding;
 mod framing;
 mod harness;
 mod headers;
+mod held_up;
 mod hostile_surroundings;
 mod house;
 mod in_step;
