@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::add;
+
 /// Pairs of method and code that one route answers with fit here nearly always.
 const INLINE: usize = 16;
 const METHODS: usize = 10;
@@ -26,7 +28,7 @@ struct Cell {
 
 impl Codes {
     pub(super) fn add(&self, method: usize, code: u16) {
-        self.counter(method, code).fetch_add(1, Ordering::Relaxed);
+        add(self.counter(method, code), 1);
     }
 
     fn counter(&self, method: usize, code: u16) -> &AtomicU64 {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use prometheus::proto;
 
+use super::add;
+
 /// The upper bounds shared by every histogram, in seconds and in nanoseconds.
 #[derive(Debug, Clone)]
 pub(super) struct Bounds {
@@ -49,8 +51,8 @@ impl Histogram {
     pub(super) fn observe(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let bucket = self.bounds.nanos.partition_point(|bound| *bound < nanos);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+        add(&self.buckets[bucket], 1);
+        add(&self.sum_nanos, nanos);
     }
 
     /// The sum of the shards; none if nothing was observed, which keeps a scrape of many idle

@@ -12,6 +12,7 @@ mod reload;
 mod route;
 mod rows;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
@@ -26,6 +27,12 @@ use tokio::runtime::Handle;
 
 use histogram::Bounds;
 use rows::Rows;
+
+/// Adds to a counter that one thread alone writes.
+fn add(counter: &AtomicU64, more: u64) {
+    let count = counter.load(Ordering::Relaxed).wrapping_add(more);
+    counter.store(count, Ordering::Relaxed);
+}
 
 /// The label of requests that no route matches.
 pub(crate) const UNMATCHED: &str = "_unmatched";

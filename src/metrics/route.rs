@@ -7,6 +7,7 @@ use crossbeam_utils::CachePadded;
 use http::Method;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
+use super::add;
 use super::codes::Codes;
 use super::expose::{counter, family, gauge, metric};
 use super::histogram::{Bounds, Histogram};
@@ -35,7 +36,8 @@ pub struct RouteRow {
     shards: Box<[CachePadded<RouteShard>]>,
 }
 
-/// What one worker counts. Only that worker writes it, so its cache lines stay with its core.
+/// What one worker counts. Only that worker writes it, so its cache lines stay with its core, and
+/// what is added needs no locked instruction.
 #[derive(Debug)]
 pub struct RouteShard {
     codes: Codes,
@@ -101,21 +103,23 @@ impl RouteShard {
     }
 
     pub fn started(&self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let count = self.in_flight.load(Ordering::Relaxed) + 1;
+        self.in_flight.store(count, Ordering::Relaxed);
     }
 
     pub fn ended(&self, method: MethodLabel, code: u16, why: Why) {
         self.codes.add(method.0, code);
         if why != Why::Ok {
-            self.whys[why.index()].fetch_add(1, Ordering::Relaxed);
+            add(&self.whys[why.index()], 1);
         }
         // Last, and seen last: a retired row that is not busy any more has all of its counts.
-        self.in_flight.fetch_sub(1, Ordering::Release);
+        let count = self.in_flight.load(Ordering::Relaxed) - 1;
+        self.in_flight.store(count, Ordering::Release);
     }
 
     pub fn bytes(&self, received: u64, sent: u64) {
-        self.bytes_in.fetch_add(received, Ordering::Relaxed);
-        self.bytes_out.fetch_add(sent, Ordering::Relaxed);
+        add(&self.bytes_in, received);
+        add(&self.bytes_out, sent);
     }
 
     pub fn duration(&self, duration: Duration) {
