@@ -1,10 +1,10 @@
 //! What the client wants an answer of the proxy itself to be (RFC 9110, 12.5.1): plain text, JSON,
 //! or, for those who name it, HTML.
 
-use std::iter;
-
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue};
+
+use super::fields::lines;
 
 /// What an answer of the proxy itself can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +39,15 @@ const RANKS: [(Form, bool); 5] = [
 
 impl Accept {
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut values = headers.get_all(ACCEPT).iter();
-        let first = values.next().cloned();
+        let mut values = lines(headers, &ACCEPT);
+        let Some(first) = values.next() else {
+            return Self(None);
+        };
         let Some(second) = values.next() else {
-            return Self(first);
+            return Self(Some(first.clone()));
         };
         // A list may be spread over several fields.
-        let all = first.iter().chain(iter::once(second)).chain(values);
+        let all = [first, second].into_iter().chain(values);
         let all: Vec<&[u8]> = all.map(HeaderValue::as_bytes).collect();
         Self(HeaderValue::from_bytes(&all.join(&b","[..])).ok())
     }

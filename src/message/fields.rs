@@ -4,16 +4,26 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The values of a field, one for each of its lines.
+#[inline]
 pub fn lines<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> impl Iterator<Item = &'a HeaderValue> {
-    let of_name = headers.iter().filter(move |(known, _)| *known == name);
-    of_name.map(|(_, value)| value)
+    // Most that are looked for are not there.
+    let lines = has(headers, name).then(|| headers.get_all(name).iter());
+    lines.into_iter().flatten()
 }
 
+/// Inlined, for then a look at a name is one comparison with a constant.
+#[inline]
 pub fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.keys().any(|known| known == name)
+}
+
+/// Is the word an element of a comma-separated field? Letter case does not count.
+pub fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let is = |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(word.as_bytes());
+    lines(headers, name).any(|line| line.as_bytes().split(|byte| *byte == b',').any(is))
 }
 
 /// The elements of a comma-separated field, over all its lines. One that is not ASCII hides no other.

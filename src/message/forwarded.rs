@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{Entry, FORWARDED, HOST, VIA};
+use http::header::{FORWARDED, HOST, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::fields::has;
 use crate::config::Peers;
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -109,10 +110,12 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
     if let Some(peer) = sender.peer_text {
         append(headers, X_FORWARDED_FOR, peer);
     }
-    let plain = || HeaderValue::from_static("http");
-    headers.entry(X_FORWARDED_PROTO).or_insert_with(plain);
-    let host = || sender.authority.clone();
-    headers.entry(X_FORWARDED_HOST).or_insert_with(host);
+    if !has(headers, &X_FORWARDED_PROTO) {
+        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if !has(headers, &X_FORWARDED_HOST) {
+        headers.append(X_FORWARDED_HOST, sender.authority.clone());
+    }
     if sender.forwarded
         && let Ok(element) = HeaderValue::try_from(element(sender))
     {
@@ -143,6 +146,12 @@ fn remove_claims(headers: &mut HeaderMap) {
 
 /// Also in a spelling that some applications fold into the same variable.
 fn is_claim(name: &HeaderName) -> bool {
+    // Most names begin otherwise than all of them.
+    let begins = |name: &HeaderName| name.as_str().as_bytes().first().copied();
+    matches!(begins(name), Some(b'x' | b'f')) && is_spelt_like_claim(name)
+}
+
+fn is_spelt_like_claim(name: &HeaderName) -> bool {
     CLAIMS.contains(name)
         || name
             .as_str()
@@ -156,21 +165,18 @@ fn is_claim(name: &HeaderName) -> bool {
 
 /// Joins all lines of a list field with one value more into one line.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
-    match headers.entry(name) {
-        Entry::Vacant(place) => {
-            place.insert(value.clone());
-        }
-        Entry::Occupied(mut lines) => {
-            let mut line = Vec::new();
-            for before in lines.iter() {
-                line.extend_from_slice(before.as_bytes());
-                line.extend_from_slice(b", ");
-            }
-            line.extend_from_slice(value.as_bytes());
-            if let Ok(line) = HeaderValue::from_bytes(&line) {
-                lines.insert(line);
-            }
-        }
+    if !has(headers, &name) {
+        headers.append(name, value.clone());
+        return;
+    }
+    let mut line = Vec::new();
+    for before in headers.get_all(&name) {
+        line.extend_from_slice(before.as_bytes());
+        line.extend_from_slice(b", ");
+    }
+    line.extend_from_slice(value.as_bytes());
+    if let Ok(line) = HeaderValue::from_bytes(&line) {
+        headers.insert(name, line);
     }
 }
 

@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::fields::{has, tokens};
+use super::fields::{has, lines, says, tokens};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -60,9 +60,21 @@ fn found(headers: &HeaderMap) -> u32 {
     headers.keys().map(bit).fold(0, |found, bit| found | bit)
 }
 
+/// By its place in [`HOP`].
 fn bit(name: &HeaderName) -> u32 {
-    let place = HOP.iter().position(|hop| hop == name);
-    place.map_or(0, |place| 1 << place)
+    // One comparison for nearly every name, where a search of the list takes nine.
+    match name.as_str() {
+        "connection" => 1,
+        "keep-alive" => 1 << 1,
+        "proxy-connection" => 1 << 2,
+        "transfer-encoding" => 1 << 3,
+        "upgrade" => 1 << 4,
+        "http2-settings" => 1 << 5,
+        "proxy-authenticate" => 1 << 6,
+        "proxy-authorization" => 1 << 7,
+        "te" => 1 << 8,
+        _ => 0,
+    }
 }
 
 fn strip(headers: &mut HeaderMap, found: u32) {
@@ -81,8 +93,11 @@ fn strip(headers: &mut HeaderMap, found: u32) {
 /// The fields named on *all* `Connection` lines. `close` and `keep-alive`, which are all that most
 /// say, are no fields that would still be there.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let plain = |line: &HeaderValue| line == "keep-alive" || line == "close";
+    if lines(headers, &CONNECTION).all(plain) {
+        return Vec::new();
+    }
     tokens(headers, &CONNECTION)
-        .filter(|token| !["keep-alive", "close"].contains(token))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         .filter(|name| !NEVER.contains(name))
         .collect()
@@ -96,8 +111,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 /// The protocols that a request asks to switch to, the dearest first: none unless `Connection` says
 /// `upgrade` too.
 pub fn upgrades(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let says = |token: &str| token.eq_ignore_ascii_case("upgrade");
-    let asked = has(headers, &UPGRADE) && tokens(headers, &CONNECTION).any(says);
+    let asked = has(headers, &UPGRADE) && says(headers, &CONNECTION, "upgrade");
     tokens(headers, &UPGRADE).filter(move |_| asked)
 }
 
@@ -119,6 +133,13 @@ mod tests {
             )
         };
         lines.iter().map(line).collect()
+    }
+
+    #[test]
+    fn every_hop_by_hop_field_is_known_by_its_place() {
+        for (place, name) in HOP.iter().enumerate() {
+            assert_eq!(bit(name), 1 << place, "{name}");
+        }
     }
 
     #[test]

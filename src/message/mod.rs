@@ -6,6 +6,7 @@ pub mod fault;
 pub mod fields;
 pub mod forwarded;
 pub mod hop;
+pub mod maps;
 pub mod page;
 pub mod rejection;
 pub mod rules;

@@ -42,6 +42,14 @@ impl HeaderRules {
 
     /// None if a variable holds bytes that cannot stand in a field.
     pub fn render(&self, variables: &Variables<'_>) -> Option<Rendered<'_>> {
+        // As for most routes, where nothing is to be rendered.
+        if self.is_empty() {
+            return Some(Rendered {
+                rules: self,
+                set: Vec::new(),
+                add: Vec::new(),
+            });
+        }
         let values = |rules: &[(HeaderName, Value)]| {
             rules
                 .iter()
@@ -58,6 +66,9 @@ impl HeaderRules {
 
 impl Rendered<'_> {
     pub fn apply(self, headers: &mut HeaderMap) {
+        if self.rules.is_empty() {
+            return;
+        }
         for name in &self.rules.remove {
             headers.remove(name);
         }

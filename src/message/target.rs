@@ -112,7 +112,10 @@ fn host_of(authority: &str) -> Option<&str> {
                     .or_else(|| authority[end + 1..].is_empty().then_some(""))?,
             )
         }
-        None => authority.split_once(':').unwrap_or((authority, "")),
+        None => match authority.bytes().position(|byte| byte == b':') {
+            Some(colon) => (&authority[..colon], &authority[colon + 1..]),
+            None => (authority, ""),
+        },
     };
     let named =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -147,7 +150,8 @@ pub fn canonical_path(raw: &str) -> Option<Cow<'_, str>> {
         Cow::Owned(decode(raw)?)
     };
     // Most paths hold no dot after a slash, and need no closer look.
-    let dotted = path.contains("/.") || path.contains("%2F.") || path.contains("%5C.");
+    let dots = raw.bytes().any(|byte| matches!(byte, b'.' | b'%'));
+    let dotted = dots && (path.contains("/.") || path.contains("%2F.") || path.contains("%5C."));
     (!dotted || !path.split('/').any(is_dot_segment)).then_some(path)
 }
 

@@ -25,7 +25,12 @@ impl Alarm {
 
     /// From now on it rings after `limit`.
     pub(crate) fn set(&mut self, limit: Duration) {
-        self.deadline = Instant::now() + limit;
+        self.set_from(Instant::now(), limit);
+    }
+
+    /// The same, where the time has just been asked for.
+    pub(crate) fn set_from(&mut self, now: Instant, limit: Duration) {
+        self.deadline = now + limit;
         if self.deadline < self.timer.deadline() {
             self.timer.as_mut().reset(self.deadline);
         }

@@ -130,6 +130,10 @@ impl ReadHalf {
         either!(self, half => half.try_read(buffer))
     }
 
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, half => half.as_ref().poll_read_ready(cx))
+    }
+
     /// The whole again; none if the halves are of two connections.
     pub(crate) fn reunite(self, write: WriteHalf) -> Option<Stream> {
         match (self, write) {

@@ -1,6 +1,5 @@
 //! An answer on its way back to the client.
 
-use axum::body::Body;
 use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, Response};
@@ -98,7 +97,7 @@ impl Answer {
 
     /// Hands the Record to whatever lasts until the end: the body, or the tunnel. `bodiless` says
     /// that the client waits for no body, as after HEAD.
-    pub(super) fn into_response(self, mut record: Record, bodiless: bool) -> Response<Body> {
+    pub(super) fn into_response(self, mut record: Record, bodiless: bool) -> Response<Observed> {
         let Self {
             response,
             why,
@@ -110,7 +109,7 @@ impl Answer {
             Kind::Tunnel(tunnel) => {
                 record.answered(status, Outcome::Tunnel);
                 tunnel.start(record);
-                return response.map(|_| Body::empty());
+                return response.map(|_| Observed::none());
             }
             Kind::EventStream => Outcome::EventStream,
             Kind::Plain => Outcome::Answer,
@@ -120,6 +119,6 @@ impl Answer {
         if bodiless || matches!(status, 204 | 304) {
             record.ends(why);
         }
-        response.map(|body| Body::new(Observed::new(body, record, why, watch)))
+        response.map(|body| Observed::new(body, record, why, watch))
     }
 }

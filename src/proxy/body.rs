@@ -19,7 +19,7 @@ use crate::wire::server::Interim;
 
 /// It holds the Record, which so closes when the body has ended or was dropped, and nothing of the
 /// snapshot.
-pub(super) struct Observed {
+pub(crate) struct Observed {
     body: AnswerBody,
     record: Option<Record>,
     why: Why,
@@ -55,6 +55,16 @@ impl Observed {
             record: Some(record),
             why,
             watch,
+        }
+    }
+
+    /// Of an answer that is none, but the beginning of a tunnel.
+    pub(super) fn none() -> Self {
+        Self {
+            body: AnswerBody::Empty,
+            record: None,
+            why: Why::Ok,
+            watch: None,
         }
     }
 

@@ -79,7 +79,7 @@ impl Passage<'_> {
         if let Some(line) = record.line() {
             line.upstream = Some(upstream.name().to_owned());
         }
-        record.exchange_starts();
+        let now = Instant::from_std(record.exchange_starts());
         let worker = self.connection.worker.recorder.worker;
         let interim = &self.connection.interim;
         let relay = |status, headers: &HeaderMap| {
@@ -94,11 +94,11 @@ impl Passage<'_> {
             true => self.connection.relays_for(client),
             false => None,
         };
-        let exchange = upstream.exchange(worker, client, head, body, relay);
+        // Pinned where it is made, because it is large.
+        let exchange = std::pin::pin!(upstream.exchange(worker, now, client, head, body, relay));
         let total = self.forward.timeouts.total;
         let end = total.map(|total| Instant::from_std(record.started()) + total);
-        let exchange = std::pin::pin!(exchange);
-        let response = self.within(received.as_deref(), end, exchange).await?;
+        let response = self.within(now, received.as_deref(), end, exchange).await?;
         let response = response.map_err(|error| {
             tracing::debug!(
                 upstream = upstream.name(),
@@ -123,16 +123,17 @@ impl Passage<'_> {
     /// upstream need not answer.
     async fn within<F: Future>(
         &self,
+        now: Instant,
         received: Option<&Received>,
         end: Option<Instant>,
         mut exchange: Pin<&mut F>,
     ) -> Result<F::Output, Why> {
         let limit = self.forward.timeouts.response;
-        let left = |end: Instant| end.saturating_duration_since(Instant::now()).min(limit);
-        let limit = || end.map_or(limit, left);
+        let left = |now| move |end: Instant| end.saturating_duration_since(now).min(limit);
+        let limit = |now| end.map_or(limit, left(now));
         let sent = || received.map_or(0, Received::bytes);
         let mut before = sent();
-        let mut alarm = self.connection.alarm(limit());
+        let mut alarm = self.connection.alarm(now, limit(now));
         let answer = poll_fn(|cx| {
             loop {
                 if let Poll::Ready(answer) = exchange.as_mut().poll(cx) {
@@ -147,7 +148,7 @@ impl Passage<'_> {
                 if !progress && !received.is_some_and(Received::waits) {
                     return Poll::Ready(Err(Why::HeaderTimeout));
                 }
-                alarm.set(limit());
+                alarm.set(limit(Instant::now()));
             }
         })
         .await;

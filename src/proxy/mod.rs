@@ -16,17 +16,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
 use http::header::{CONNECTION, HOST};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use body::Observed;
 pub(crate) use refuse::refuse;
 
 use crate::message::forwarded::client_ip;
 use crate::message::template::Variables;
-use crate::message::{Accept, Rejection, Target};
+use crate::message::{Accept, Rejection, Target, maps};
 use crate::net::proxy_protocol::Ends;
 use crate::net::{Alarm, Drain};
 use crate::route::{Action, Route};
@@ -110,8 +111,8 @@ impl Connection {
         })
     }
 
-    /// Rings after `limit`.
-    fn alarm(&self, limit: Duration) -> Alarm {
+    /// Rings `limit` after now.
+    fn alarm(&self, now: Instant, limit: Duration) -> Alarm {
         let spare = self
             .alarms
             .lock()
@@ -120,7 +121,7 @@ impl Connection {
         let Some(mut alarm) = spare else {
             return Alarm::new(limit);
         };
-        alarm.set(limit);
+        alarm.set_from(now, limit);
         alarm
     }
 
@@ -144,7 +145,7 @@ impl Connection {
                 () = route.turn() => {}
                 () = listener.turn() => {}
                 // Its clients have to come back somewhere else, and sooner is better.
-                () = process.begun() => {}
+                _ = process.begun() => {}
             }
             Why::Draining
         })
@@ -155,7 +156,7 @@ impl Connection {
 pub(crate) async fn handle(
     State(connection): State<Arc<Connection>>,
     request: Request,
-) -> Response {
+) -> Response<Observed> {
     let (mut head, body) = request.into_parts();
     let mut record = Record::start(&connection.worker.recorder, &head.method);
     let bodiless = head.method == Method::HEAD;
@@ -178,6 +179,7 @@ pub(crate) async fn handle(
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
+    maps::give_back(head.headers);
     response
 }
 

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::response::Response;
-use http::Method;
+use http::{Method, Response};
 
-use super::Connection;
 use super::answer::Answer;
+use super::{Connection, Observed};
 use crate::message::{Accept, Rejection};
 use crate::telemetry::{Record, RequestId};
 use crate::why::Why;
@@ -14,7 +13,7 @@ use crate::wire::server::Refused;
 
 /// The last answer on its connection. The method may not be known, and then is none of the usual;
 /// nor is what the client takes, so that it gets text unless the operator has a page for everyone.
-pub(crate) fn refuse(connection: &Arc<Connection>, refused: Refused) -> Response {
+pub(crate) fn refuse(connection: &Arc<Connection>, refused: Refused) -> Response<Observed> {
     let rejection = match refused {
         Refused::Rule(rule) => Rejection::of_rule(rule.status(), rule.sentence()),
         Refused::TooSlow => Rejection::from(Why::RequestTimeout),

@@ -61,9 +61,8 @@ impl Table {
 
     /// The trees of the wildcards above a host, the longest first.
     fn wildcards<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Tree> {
-        let dots = host
-            .match_indices('.')
-            .filter(|(at, _)| *at > 0 && !self.below.is_empty());
+        let host = if self.below.is_empty() { "" } else { host };
+        let dots = host.match_indices('.').filter(|(at, _)| *at > 0);
         dots.filter_map(|(at, _)| self.below.get(&host[at + 1..]))
     }
 

@@ -65,8 +65,8 @@ impl Node {
         let deeper = match rest {
             None => first(&self.exact, accept),
             Some(rest) => {
-                let (segment, rest) = match rest.split_once('/') {
-                    Some((segment, rest)) => (segment, Some(rest)),
+                let (segment, rest) = match rest.bytes().position(|byte| byte == b'/') {
+                    Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
                     None => (rest, None),
                 };
                 let literal = self.literals.get(segment);

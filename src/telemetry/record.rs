@@ -120,8 +120,9 @@ impl Record {
         self.row.as_ref().map(|row| row.name())
     }
 
-    pub(crate) fn exchange_starts(&mut self) {
-        self.exchange_started = Some(Instant::now());
+    /// Gives the time, for others who begin to wait now.
+    pub(crate) fn exchange_starts(&mut self) -> Instant {
+        *self.exchange_started.insert(Instant::now())
     }
 
     pub(crate) fn exchange_answered(&mut self) {

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use super::connect::connect;
 use super::pool::{Counted, Return};
@@ -79,6 +80,8 @@ pub(crate) fn why_of_body(error: &axum::Error) -> Why {
 pub(super) struct Attempt<'u, 'a, I> {
     pub(super) upstream: &'u Upstream,
     pub(super) worker: usize,
+    /// When it began.
+    pub(super) now: Instant,
     pub(super) head: &'a mut Parts,
     /// The `Host` is to be that of the server that is picked, also when another one is.
     pub(super) own_host: bool,
@@ -109,7 +112,7 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         let pool = upstream.pool.worker(self.worker);
         let mut error = ExchangeError::NoServer;
         for server in upstream.candidates(self.worker) {
-            if reuse && let Some(connection) = pool.checkout(&server.place) {
+            if reuse && let Some(connection) = pool.checkout(&server.place, self.now) {
                 return Ok((server, connection));
             }
             match self.connect(&server.place).await {

@@ -14,6 +14,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
+use tokio::time::Instant;
 
 pub(crate) use client::{ExchangeError, why_of_body};
 pub(crate) use pool::{Pool, PoolSettings};
@@ -110,6 +111,7 @@ impl Upstream {
     pub(crate) async fn exchange(
         &self,
         worker: usize,
+        now: Instant,
         client: Option<Ends>,
         head: &mut Parts,
         body: Body,
@@ -119,6 +121,7 @@ impl Upstream {
         Attempt {
             upstream: self,
             worker,
+            now,
             head,
             own_host,
             client,

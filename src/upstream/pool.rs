@@ -76,11 +76,12 @@ struct Idle {
 
 impl WorkerPool {
     /// The connection used last, so that those not needed grow old.
-    pub(super) fn checkout(&self, server: &Place) -> Option<Counted> {
+    pub(super) fn checkout(&self, server: &Place, now: Instant) -> Option<Counted> {
         let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = shelf.of(server)?;
         while let Some(Idle { connection, since }) = connections.pop_back() {
-            if since.elapsed() < self.settings.idle_timeout && connection.is_usable() {
+            let idle = now.saturating_duration_since(since);
+            if idle < self.settings.idle_timeout && connection.is_usable() {
                 return Some(connection);
             }
         }

@@ -5,7 +5,6 @@ use http::{HeaderMap, Method, StatusCode};
 
 /// A request line and its fields, to the empty line.
 pub fn request(method: &Method, target: &str, headers: &HeaderMap, out: &mut BytesMut) {
-    out.reserve(size(headers) + target.len() + 32);
     out.extend_from_slice(method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     // An absolute target may have a query after no path at all; in origin-form there is always one.
@@ -21,7 +20,6 @@ pub fn request(method: &Method, target: &str, headers: &HeaderMap, out: &mut Byt
 /// A status line and its fields, to the empty line. An HTTP/1.0 client is answered in HTTP/1.1 too,
 /// as RFC 9110 section 6.2 asks; what it cannot read is not sent to it.
 pub fn response(status: StatusCode, headers: &HeaderMap, out: &mut BytesMut) {
-    out.reserve(size(headers) + 64);
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.extend_from_slice(b" ");
@@ -39,11 +37,4 @@ pub(super) fn fields(headers: &HeaderMap, out: &mut BytesMut) {
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-}
-
-fn size(headers: &HeaderMap) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum()
 }

@@ -1,10 +1,10 @@
 //! What delimits a body, and whether another message may follow it (RFC 9112 sections 6 and 9.3).
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use super::Refusal;
-use crate::message::fields::{lines, tokens};
+use crate::message::fields::{lines, says};
 
 /// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,24 +98,29 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     let Some(line) = lines.next() else {
         return Ok(None);
     };
-    let digits = line.as_bytes();
-    let number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    if lines.next().is_some() || !number {
-        return Err(Refusal::ContentLength);
-    }
-    let number = std::str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse().ok());
+    let number = number(line).filter(|_| lines.next().is_none());
     number.map(Some).ok_or(Refusal::ContentLength)
+}
+
+/// Digits and nothing else: no sign, no space.
+pub(super) fn number(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    let add = |number: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    digits
+        .iter()
+        .try_fold(0, add)
+        .filter(|_| !digits.is_empty())
 }
 
 /// HTTP/1.1 keeps a connection unless told otherwise, HTTP/1.0 only if asked to.
 pub fn reuse(version: Version, headers: &HeaderMap) -> Reuse {
-    let says =
-        |word: &str| tokens(headers, &CONNECTION).any(|token| token.eq_ignore_ascii_case(word));
+    let said = |word| says(headers, &CONNECTION, word);
     let keep = match version {
-        Version::HTTP_11 => !says("close"),
-        _ => says("keep-alive") && !says("close"),
+        Version::HTTP_11 => !said("close"),
+        _ => said("keep-alive") && !said("close"),
     };
     if keep { Reuse::Keep } else { Reuse::Close }
 }

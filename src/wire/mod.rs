@@ -10,6 +10,7 @@ mod date;
 pub mod encode;
 mod fault;
 pub mod framing;
+mod head_end;
 mod incoming;
 mod outgoing;
 pub mod parse;

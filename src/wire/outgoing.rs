@@ -4,9 +4,8 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum::body::Body;
 use bytes::Bytes;
-use http_body::{Body as _, Frame};
+use http_body::{Body, Frame};
 
 use super::chunked::{LAST_CHUNK, encode_end, encode_size};
 use super::socket::Outgoing;
@@ -24,9 +23,9 @@ pub(super) enum Framing {
 
 /// Sends a head that is encoded already and the body after it.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(super) struct Sender<B> {
     pub(super) out: Outgoing,
-    body: Option<Body>,
+    body: Option<B>,
     framing: Framing,
     /// The body broke off, and why. What came of it before is still sent.
     broken: Option<axum::Error>,
@@ -41,8 +40,8 @@ pub(super) enum SendError {
     Socket(#[expect(dead_code, reason = "for the log of a debugging session")] io::Error),
 }
 
-impl Sender {
-    pub(super) fn new(out: Outgoing, body: Option<Body>, framing: Framing) -> Self {
+impl<B: Body<Data = Bytes, Error = axum::Error> + Unpin> Sender<B> {
+    pub(super) fn new(out: Outgoing, body: Option<B>, framing: Framing) -> Self {
         Self {
             out,
             body,

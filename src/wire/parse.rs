@@ -1,15 +1,18 @@
 //! The head of a message: httparse finds the parts, and what it lets pass is checked here.
 //!
-//! Values are not copied: they are slices of the buffer that was read into, kept by its count.
+//! A head is copied once, whole, out of the buffer that was read into, and its values are slices of
+//! that copy. Slices of the buffer itself would keep all of it for as long as the request takes, and
+//! the next read would go to memory that the processor's cache does not hold.
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
-use memchr::{memchr, memchr_iter};
 
+use super::head_end::{check_unfinished, head_end, is_line_too_long, is_sound, is_worth_parsing};
 use super::{Refusal, fault, target};
+use crate::message::maps;
 
 /// Fields that fit on the stack. More are not taken whatever the limits say.
 const MOST_FIELDS: usize = 256;
@@ -62,34 +65,28 @@ pub struct ResponseHead {
 /// Takes a request's head off the front of `buffer`; none if it is not all there yet.
 pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
     skip_empty_line(buffer);
-    let end = match head_end(buffer, limits) {
-        Err(Refusal::HeadTooLong) if is_line_too_long(buffer, limits) => {
-            return Err(Refusal::TargetTooLong);
-        }
-        end => end?,
-    };
-    let Some(end) = end else {
-        check_unfinished(buffer, limits)?;
-        return Ok(None);
-    };
-    let head = buffer.split_to(end).freeze();
     let mut fields = NO_FIELDS;
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(&head, &mut fields) {
-        Ok(Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(Refusal::RequestLine),
-        Err(error) => return Err(fault::of_request(error, &head)),
-    }
+    let parsing = match is_worth_parsing(buffer) {
+        true => parsed.parse_with_uninit_headers(buffer, &mut fields),
+        false => Ok(Status::Partial),
+    };
+    let end = match parsing {
+        Ok(Status::Complete(end)) if is_sound(buffer, end, limits) => end,
+        parsing => return refuse_request(buffer, parsing, limits),
+    };
     let (Some(method), Some(path)) = (parsed.method, parsed.path) else {
         return Err(Refusal::RequestLine);
     };
     if path.len() > limits.target {
         return Err(Refusal::TargetTooLong);
     }
+    let head = Head::copy(buffer, end);
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::RequestLine)?;
-    let uri = target::parse(&method, head.slice_ref(path.as_bytes()))?;
+    let uri = target::parse(&method, head.part(path.as_bytes()))?;
     let version = version(parsed.version)?;
     let headers = headers(&head, parsed.headers, limits, SPARE_IN_REQUEST)?;
+    buffer.advance(end);
     Ok(Some(RequestHead {
         method,
         uri,
@@ -98,26 +95,52 @@ pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<RequestH
     }))
 }
 
+/// What is no whole sound head: why it is refused, unless more bytes could make it one.
+fn refuse_request<T>(
+    buffer: &[u8],
+    parsing: httparse::Result<usize>,
+    limits: &Limits,
+) -> Result<Option<T>, Refusal> {
+    let end = match head_end(buffer, limits) {
+        Err(Refusal::HeadTooLong) if is_line_too_long(buffer, limits) => {
+            return Err(Refusal::TargetTooLong);
+        }
+        end => end?,
+    };
+    match (end, parsing) {
+        (None, _) => check_unfinished(buffer, limits).map(|()| None),
+        (Some(end), Err(error)) => Err(fault::of_request(error, &buffer[..end])),
+        (Some(_), Ok(_)) => Err(Refusal::RequestLine),
+    }
+}
+
 /// Takes an answer's head off the front of `buffer`; none if it is not all there yet.
 pub fn response(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<ResponseHead>, Refusal> {
-    let Some(end) = head_end(buffer, limits)? else {
-        return Ok(None);
-    };
-    let head = buffer.split_to(end).freeze();
     let mut fields = NO_FIELDS;
     let mut parsed = httparse::Response::new(&mut []);
     let parser = ParserConfig::default();
-    match parser.parse_response_with_uninit_headers(&mut parsed, &head, &mut fields) {
-        Ok(Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(Refusal::StatusLine),
-        Err(error) => return Err(fault::of_response(error, &head)),
-    }
+    let parsing = match is_worth_parsing(buffer) {
+        true => parser.parse_response_with_uninit_headers(&mut parsed, buffer, &mut fields),
+        false => Ok(Status::Partial),
+    };
+    let end = match parsing {
+        Ok(Status::Complete(end)) if is_sound(buffer, end, limits) => end,
+        parsing => {
+            return match (head_end(buffer, limits)?, parsing) {
+                (None, _) => Ok(None),
+                (Some(end), Err(error)) => Err(fault::of_response(error, &buffer[..end])),
+                (Some(_), Ok(_)) => Err(Refusal::StatusLine),
+            };
+        }
+    };
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status
         .filter(|status| status.as_u16() < 1000)
         .ok_or(Refusal::StatusLine)?;
     let version = version(parsed.version)?;
+    let head = Head::copy(buffer, end);
     let headers = headers(&head, parsed.headers, limits, SPARE_IN_RESPONSE)?;
+    buffer.advance(end);
     Ok(Some(ResponseHead {
         status,
         version,
@@ -125,58 +148,33 @@ pub fn response(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Respons
     }))
 }
 
+/// A copy of a head, for slices of it.
+struct Head {
+    bytes: Bytes,
+    /// Where the original begins.
+    base: usize,
+}
+
+impl Head {
+    fn copy(buffer: &[u8], length: usize) -> Self {
+        Self {
+            bytes: Bytes::copy_from_slice(&buffer[..length]),
+            base: buffer.as_ptr().addr(),
+        }
+    }
+
+    /// The same bytes as `part` of the original.
+    fn part(&self, part: &[u8]) -> Bytes {
+        let begin = part.as_ptr().addr() - self.base;
+        self.bytes.slice(begin..begin + part.len())
+    }
+}
+
 /// One empty line before a request line is a relic that RFC 9112 section 2.2 asks to skip.
 fn skip_empty_line(buffer: &mut BytesMut) {
     if buffer.starts_with(b"\r\n") {
         let _ = buffer.split_to(2);
     }
-}
-
-/// Where the head ends. Lines end in CR LF and nothing else: what one parser takes for the end of a
-/// line and another for part of it is how requests are smuggled. A CR within a line is for httparse
-/// to refuse, which looks at every byte anyway.
-fn head_end(bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
-    let within = &bytes[..bytes.len().min(limits.head)];
-    let mut line = 0;
-    for at in memchr_iter(b'\n', within) {
-        if at == 0 || within[at - 1] != b'\r' {
-            return Err(Refusal::LineEnd);
-        }
-        if at == line + 1 {
-            return Ok(Some(at + 1));
-        }
-        line = at + 1;
-    }
-    let unfinished = &within[line..];
-    if memchr(b'\r', unfinished).is_some_and(|at| at + 1 < unfinished.len()) {
-        return Err(Refusal::LineEnd);
-    }
-    // All of it may be the unfinished end of a line, but not of a longer head.
-    if bytes.len() >= limits.head {
-        Err(Refusal::HeadTooLong)
-    } else {
-        Ok(None)
-    }
-}
-
-/// Method and version take few bytes beside the target.
-fn is_line_too_long(bytes: &[u8], limits: &Limits) -> bool {
-    let room = limits.target + 64;
-    bytes.len() > room && memchr(b'\n', &bytes[..room]).is_none()
-}
-
-/// Refuses early what no further bytes could mend.
-fn check_unfinished(bytes: &[u8], limits: &Limits) -> Result<(), Refusal> {
-    if is_line_too_long(bytes, limits) {
-        return Err(Refusal::TargetTooLong);
-    }
-    // TLS does not begin like a method. What follows the method may be no ASCII.
-    let begins = bytes
-        .iter()
-        .take(16)
-        .take_while(|byte| !matches!(byte, b'\r' | b' '))
-        .all(u8::is_ascii_graphic);
-    begins.then_some(()).ok_or(Refusal::RequestLine)
 }
 
 fn version(minor: Option<u8>) -> Result<Version, Refusal> {
@@ -188,7 +186,7 @@ fn version(minor: Option<u8>) -> Result<Version, Refusal> {
 }
 
 fn headers(
-    head: &Bytes,
+    head: &Head,
     fields: &[Header<'_>],
     limits: &Limits,
     spare: usize,
@@ -196,11 +194,11 @@ fn headers(
     if fields.len() > limits.fields {
         return Err(Refusal::TooManyHeaders);
     }
-    let mut headers = HeaderMap::with_capacity(fields.len() + spare);
+    let mut headers = maps::take(fields.len() + spare);
     for field in fields {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::HeaderName)?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value))
+        let value = HeaderValue::from_maybe_shared(head.part(field.value))
             .map_err(|_| Refusal::HeaderValue)?;
         headers
             .try_append(name, value)

@@ -19,6 +19,10 @@ pub(super) fn poll_fill(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     if buffer.is_empty() {
+        if read.poll_read_ready(cx)?.is_pending() {
+            buffers::give_back(buffer);
+            return Poll::Pending;
+        }
         buffers::renew(buffer);
     } else if buffer.capacity() - buffer.len() < ROOM / 4 {
         buffer.reserve(ROOM);

@@ -17,7 +17,7 @@ use super::incoming::Incoming;
 use super::outgoing::{Framing, SendError, Sender};
 use super::socket::{Outgoing, poll_fill};
 use super::upgraded::Upgraded;
-use super::{Limits, Refusal, Reuse, encode, framing, parse};
+use super::{Limits, Refusal, Reuse, buffers, encode, framing, parse};
 use crate::message::fields::{has, lines};
 use crate::net::{ReadHalf, Stream, WriteHalf};
 use body::{ResponseBody, Under};
@@ -154,7 +154,7 @@ fn outgoing(headers: &HeaderMap, body: Body) -> (Option<Body>, Framing) {
     }
     let length = lines(headers, &CONTENT_LENGTH)
         .next()
-        .and_then(|length| length.to_str().ok()?.parse().ok());
+        .and_then(framing::number);
     match length {
         Some(length @ 1..) => (Some(body), Framing::Known(length)),
         _ => (None, Framing::Known(0)),
@@ -163,7 +163,7 @@ fn outgoing(headers: &HeaderMap, body: Body) -> (Option<Body>, Framing) {
 
 struct Exchange<G> {
     connection: Connection<G>,
-    upload: Sender,
+    upload: Sender<Body>,
     answered: bool,
     /// Half a request was sent: nothing else can follow it.
     broken: bool,
@@ -277,6 +277,7 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
         let clean = self.connection.input.is_empty() && !self.broken;
         if keep && clean {
             self.connection.exchanges += 1;
+            buffers::give_back(&mut self.connection.input);
             reclaim.reclaim(self.connection);
         }
     }

@@ -4,13 +4,13 @@ mod reply;
 mod shared;
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{EXPECT, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
@@ -39,23 +39,30 @@ pub struct Terms {
 
 /// What answers the requests of one connection.
 pub trait Handle {
-    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Body>>;
+    /// Of an answer.
+    type Body: http_body::Body<Data = Bytes, Error = axum::Error> + Unpin;
+
+    fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>>;
 
     /// Answers what is no request.
-    fn refuse(&self, refused: Refused) -> Response<Body>;
+    fn refuse(&self, refused: Refused) -> Response<Self::Body>;
 }
 
-/// Serves requests until the client leaves, breaks a rule, or `closing` resolves: then the request
-/// under way is the last. `early` was read already; `make` makes the handler for this connection.
-pub async fn serve<M, H, C>(stream: Stream, early: BytesMut, terms: &Terms, make: M, closing: C)
-where
+/// Serves requests until the client leaves, breaks a rule, or `closing` is set: then the request
+/// under way is the last. Whoever sets it polls this afterwards. `early` was read already; `make`
+/// makes the handler for this connection.
+pub async fn serve<M, H>(
+    stream: Stream,
+    early: BytesMut,
+    terms: &Terms,
+    make: M,
+    closing: &AtomicBool,
+) where
     M: FnOnce(Interim) -> H,
     H: Handle,
-    C: Future<Output = ()>,
 {
     let shared = Shared::new(stream, early);
     let handler = make(Interim::new(&shared));
-    let closing = std::pin::pin!(closing);
     let mut connection = Connection {
         shared,
         terms,
@@ -82,7 +89,8 @@ where
                 return;
             }
         };
-        match connection.answer(head, &handler).await {
+        // Boxed, so that an idle connection does not hold the room that a request takes.
+        match Box::pin(connection.answer(head, &handler)).await {
             Ok(Next::Request) => {}
             Ok(Next::Linger) => return connection.linger().await,
             Ok(Next::Upgrade(upgrade)) => return connection.upgrade(upgrade),
@@ -114,10 +122,10 @@ struct Asked {
     version: Version,
 }
 
-struct Connection<'a, C> {
+struct Connection<'a> {
     shared: Arc<Shared>,
     terms: &'a Terms,
-    closing: Pin<&'a mut C>,
+    closing: &'a AtomicBool,
     alarm: Alarm,
     /// The first byte of the head has come. For the first request the time runs from the connection.
     begun: bool,
@@ -126,7 +134,7 @@ struct Connection<'a, C> {
     last: bool,
 }
 
-impl<C: Future<Output = ()>> Connection<'_, C> {
+impl Connection<'_> {
     /// The next head; none if there will be none.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Refused>> {
         let shared = Arc::clone(&self.shared);
@@ -147,7 +155,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
                 Poll::Pending => break,
             }
         }
-        if state.input.is_empty() && self.poll_closing(cx) {
+        if state.input.is_empty() && self.is_closing() {
             return Poll::Ready(Ok(None));
         }
         ready!(self.alarm.poll(cx));
@@ -158,8 +166,8 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         }
     }
 
-    fn poll_closing(&mut self, cx: &mut Context<'_>) -> bool {
-        self.last = self.last || self.closing.as_mut().poll(cx).is_ready();
+    fn is_closing(&mut self) -> bool {
+        self.last |= self.closing.load(Ordering::Relaxed);
         self.last
     }
 
@@ -191,7 +199,6 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
                 if let Poll::Ready(response) = answering.as_mut().poll(cx) {
                     return Poll::Ready(Ok(response));
                 }
-                self.poll_closing(cx);
                 let broken = broken.as_mut().as_pin_mut();
                 let broken = broken.is_some_and(|broken| broken.poll(cx).is_ready());
                 if broken || self.shared.is_gone(cx) {
@@ -202,6 +209,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
             })
             .await?
         };
+        self.is_closing();
         let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         self.write(response, &asked).await?;
         match upgrade {

@@ -1,23 +1,25 @@
 //! Writing an answer, and ending a connection so that it arrives.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
-use http_body::Body as _;
+use http_body::Body;
 use tokio::time::timeout;
 
 use super::super::client::Rest;
+use super::super::framing::number;
 use super::super::incoming::Step;
 use super::super::outgoing::{Framing, SendError, Sender};
 use super::super::{date, encode};
 use super::shared::State;
 use super::{Asked, Connection, Gone};
 use crate::message::fields::{has, lines};
+use crate::message::maps;
 use crate::net::Alarm;
 
 /// After the last answer: how long, and how much, a client may still send before it is cut. Cutting
@@ -58,19 +60,23 @@ impl Patience {
     }
 }
 
-impl<C: Future<Output = ()>> Connection<'_, C> {
+impl Connection<'_> {
     /// Writes an answer whole, head and first bytes of the body together.
-    pub(super) async fn write(
+    pub(super) async fn write<B>(
         &mut self,
-        response: Response<Body>,
+        response: Response<B>,
         asked: &Asked,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), Gone>
+    where
+        B: Body<Data = Bytes, Error = axum::Error> + Unpin,
+    {
         let (mut head, body) = response.into_parts();
         let rest = head.extensions.remove::<Rest>();
         self.settle_request_body();
         let framing = self.frame(&mut head.headers, head.status, &body, asked);
         let mut out = std::mem::take(&mut self.shared.lock().output);
         encode::response(head.status, &head.headers, out.head());
+        maps::give_back(head.headers);
         let body = framing.is_some().then_some(body);
         let mut sender = Sender::new(out, body, framing.unwrap_or(Framing::Known(0)));
         let mut patience = Patience::default();
@@ -118,7 +124,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         &mut self,
         headers: &mut HeaderMap,
         status: StatusCode,
-        body: &Body,
+        body: &impl Body,
         asked: &Asked,
     ) -> Option<Framing> {
         if has(headers, &TRANSFER_ENCODING) {
@@ -147,7 +153,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         &mut self,
         headers: &mut HeaderMap,
         status: StatusCode,
-        body: &Body,
+        body: &impl Body,
         asked: &Asked,
     ) -> Option<Framing> {
         if status == StatusCode::NO_CONTENT {
@@ -157,9 +163,7 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         if status == StatusCode::NOT_MODIFIED || asked.method == Method::HEAD {
             return None;
         }
-        let promised = lines(headers, &CONTENT_LENGTH)
-            .next()
-            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let promised = lines(headers, &CONTENT_LENGTH).next().and_then(number);
         if let Some(length) = promised.or_else(|| body.size_hint().exact()) {
             if promised.is_none() {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
