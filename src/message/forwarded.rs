@@ -6,6 +6,7 @@ use http::header::{FORWARDED, HOST, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::fields::has;
+use super::target::Authority;
 use crate::config::Peers;
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -14,7 +15,7 @@ pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-ho
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-static VIA_US: HeaderValue = HeaderValue::from_static("1.1 pointsman");
+pub(super) static VIA_US: HeaderValue = HeaderValue::from_static("1.1 pointsman");
 
 /// Said by a client, these are believed from trusted peers only.
 const CLAIMS: [HeaderName; 6] = [
@@ -93,19 +94,15 @@ pub struct Sender<'a> {
     pub peer: Option<IpAddr>,
     /// The peer's address as text, made once a connection.
     pub peer_text: Option<&'a HeaderValue>,
-    pub trusted: bool,
     /// `Host` as the client sent it; empty if an HTTP/1.0 client sent none.
     pub authority: &'a HeaderValue,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
 }
 
-/// Takes away what an untrusted peer claims, in any spelling that an application may fold into the
-/// same variable, then adds what is true. To be called after the hop-by-hop fields are stripped.
+/// Adds what is true. To be called after the hop-by-hop fields are stripped, and [the
+/// claims](remove_claims) of a peer that is not trusted.
 pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
-    if !sender.trusted {
-        remove_claims(headers);
-    }
     // Without an address nothing is made up: readers expect addresses here and nothing else.
     if let Some(peer) = sender.peer_text {
         append(headers, X_FORWARDED_FOR, peer);
@@ -133,7 +130,8 @@ pub fn strip_trailers(trailers: &mut HeaderMap, trusted: bool) {
     }
 }
 
-fn remove_claims(headers: &mut HeaderMap) {
+/// Takes away what a peer claims, in any spelling that an application may fold into the same variable.
+pub fn remove_claims(headers: &mut HeaderMap) {
     let claimed: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_claim(name))
@@ -209,11 +207,11 @@ pub enum HostPolicy {
 impl HostPolicy {
     /// Sets `Host`; with [`HostPolicy::Upstream`] it is taken away, and the sending side fills in
     /// the server that was picked.
-    pub fn apply(&self, headers: &mut HeaderMap, authority: &HeaderValue) {
+    pub fn apply(&self, headers: &mut HeaderMap, authority: &Authority) {
         match self {
             Self::Preserve => {
-                if !authority.is_empty() {
-                    headers.insert(HOST, authority.clone());
+                if !authority.is_host && !authority.value.is_empty() {
+                    headers.insert(HOST, authority.value.clone());
                 }
             }
             Self::Upstream => {
@@ -287,10 +285,10 @@ mod tests {
         let sender = Sender {
             peer,
             peer_text,
-            trusted: false,
             authority,
             forwarded: true,
         };
+        remove_claims(&mut headers);
         set(&mut headers, &sender);
         let mut seen: Vec<String> = headers
             .iter()
@@ -319,7 +317,6 @@ mod tests {
         let sender = Sender {
             peer,
             peer_text,
-            trusted: true,
             authority: &HeaderValue::from_static("a"),
             forwarded: false,
         };

@@ -5,6 +5,7 @@ pub mod error_pages;
 pub mod fault;
 pub mod fields;
 pub mod forwarded;
+pub mod forwarded_text;
 pub mod hop;
 pub mod maps;
 pub mod page;

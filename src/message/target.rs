@@ -19,6 +19,14 @@ pub struct Target<'a> {
     uri: &'a Uri,
 }
 
+/// For whom a request is, as the client sent it; empty if an HTTP/1.0 client sent nothing.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    pub value: HeaderValue,
+    /// It is what the request's `Host` says.
+    pub is_host: bool,
+}
+
 impl<'a> Target<'a> {
     pub fn parse(head: &'a Parts) -> Result<Self, Why> {
         if head.method == Method::CONNECT {
@@ -45,14 +53,18 @@ impl<'a> Target<'a> {
         self.authority
     }
 
-    /// The same as a field of its own; as a rule it is the `Host` of `head`, and not copied.
-    pub fn authority_value(&self, head: &Parts) -> HeaderValue {
-        let host = head.headers.get(HOST);
+    /// The same as a value of its own; as a rule it is the `Host` of `head`, and not copied.
+    pub fn authority_value(&self, head: &Parts) -> Authority {
+        let host = lines(&head.headers, &HOST).next();
         let host = host.filter(|host| host.as_bytes() == self.authority.as_bytes());
         let made = || HeaderValue::from_str(self.authority);
-        host.cloned()
-            .map_or_else(made, Ok)
-            .unwrap_or(HeaderValue::from_static(""))
+        Authority {
+            is_host: host.is_some(),
+            value: host
+                .cloned()
+                .map_or_else(made, Ok)
+                .unwrap_or(HeaderValue::from_static("")),
+        }
     }
 
     /// See [`canonical_path`].

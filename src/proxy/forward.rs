@@ -21,12 +21,15 @@ use super::upload::Upload;
 use super::{Connection, Until};
 use crate::message::fields::{has, lines};
 use crate::message::forwarded::{self, Sender};
+use crate::message::forwarded_text::ForwardedLines;
 use crate::message::hop;
 use crate::message::rules::Rendered;
+use crate::message::target::Authority;
 use crate::message::template::Variables;
 use crate::route::{Forward, Route};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Received, Record};
+use crate::upstream::Caller;
 use crate::why::Why;
 use crate::wire::client::AnswerBody;
 
@@ -42,7 +45,7 @@ pub(super) struct Passage<'a> {
 pub(super) struct Prepared<'a> {
     path: Option<PathAndQuery>,
     rules: Rendered<'a>,
-    authority: HeaderValue,
+    authority: Authority,
     client_ip: Option<IpAddr>,
 }
 
@@ -73,14 +76,14 @@ impl Passage<'_> {
         let ask = Ask::take(head, &self.forward.upgrades);
         let version = head.version;
         let client = prepared.client_ip;
-        let trailers = self.head(head, prepared, ask.as_ref());
+        let authority = prepared.authority.clone();
+        let (trailers, forwarded) = self.head(head, prepared, &authority, ask.as_ref());
         let (body, received) = self.upload(body, &mut head.headers, record)?;
         let upstream = &self.forward.upstream;
         if let Some(line) = record.line() {
             line.upstream = Some(upstream.name().to_owned());
         }
         let now = Instant::from_std(record.exchange_starts());
-        let worker = self.connection.worker.recorder.worker;
         let interim = &self.connection.interim;
         let relay = |status, headers: &HeaderMap| {
             if version == Version::HTTP_11 {
@@ -90,12 +93,17 @@ impl Passage<'_> {
                 interim.send(status, &headers);
             }
         };
-        let client = match upstream.is_told_clients() {
-            true => self.connection.relays_for(client),
-            false => None,
+        let caller = Caller {
+            worker: self.connection.worker.recorder.worker,
+            now,
+            client: match upstream.is_told_clients() {
+                true => self.connection.relays_for(client),
+                false => None,
+            },
+            forwarded,
         };
         // Pinned where it is made, because it is large.
-        let exchange = std::pin::pin!(upstream.exchange(worker, now, client, head, body, relay));
+        let exchange = std::pin::pin!(upstream.exchange(caller, head, body, relay));
         let total = self.forward.timeouts.total;
         let end = total.map(|total| Instant::from_std(record.started()) + total);
         let response = self.within(now, received.as_deref(), end, exchange).await?;
@@ -158,39 +166,63 @@ impl Passage<'_> {
 
     /// Strip, then add: what belongs to the client's connection goes first, ours comes last. Does the
     /// client read trailers?
-    fn head(&self, head: &mut Parts, prepared: Prepared<'_>, ask: Option<&Ask>) -> bool {
-        let Prepared {
-            path,
-            rules,
-            authority,
-            ..
-        } = prepared;
+    fn head<'a>(
+        &'a self,
+        head: &mut Parts,
+        prepared: Prepared<'_>,
+        authority: &'a Authority,
+        ask: Option<&Ask>,
+    ) -> (bool, Option<ForwardedLines<'a>>) {
         let headers = &mut head.headers;
         let trailers = hop::strip_request(headers);
         // We answer it ourselves when the upstream begins to read.
         if has(headers, &EXPECT) {
             headers.remove(EXPECT);
         }
-        let peer = self.connection.peer();
-        let sender = Sender {
-            peer,
-            peer_text: self.connection.peer_text.as_ref(),
-            trusted: self.snapshot.trusted.contains(peer),
-            authority: &authority,
-            forwarded: self.forward.forwarded,
-        };
-        forwarded::set(headers, &sender);
-        self.forward.host.apply(headers, &authority);
-        rules.apply(headers);
+        let forwarded = self.tell(headers, authority);
+        self.forward.host.apply(headers, authority);
+        prepared.rules.apply(headers);
         if let Some(ask) = ask {
             hop::set_upgrade(headers, ask.protocol().clone());
         }
         let own = || head.uri.path_and_query().cloned();
-        head.uri = path
+        head.uri = prepared
+            .path
             .or_else(own)
             .map_or_else(|| Uri::from_static("/"), Uri::from);
         head.extensions.clear();
-        trailers
+        (trailers, forwarded)
+    }
+
+    /// Tells the upstream who asks: in the headers, or in lines to be put after them.
+    fn tell<'a>(
+        &'a self,
+        headers: &mut HeaderMap,
+        authority: &'a Authority,
+    ) -> Option<ForwardedLines<'a>> {
+        let Self {
+            connection,
+            forward,
+            ..
+        } = self;
+        let peer = connection.peer();
+        if !self.snapshot.trusted.contains(peer) {
+            forwarded::remove_claims(headers);
+        }
+        if !forward.forwarded && forward.request_rules.is_empty() {
+            let lines = ForwardedLines::of(headers, &connection.forwarded, &authority.value);
+            if lines.is_some() {
+                return lines;
+            }
+        }
+        let sender = Sender {
+            peer,
+            peer_text: connection.peer_text.as_ref(),
+            authority: &authority.value,
+            forwarded: forward.forwarded,
+        };
+        forwarded::set(headers, &sender);
+        None
     }
 
     /// A body of unknown length is sent in chunks, whatever the method.

@@ -26,6 +26,7 @@ pub(crate) use body::Observed;
 pub(crate) use refuse::refuse;
 
 use crate::message::forwarded::client_ip;
+use crate::message::forwarded_text::ForwardedText;
 use crate::message::template::Variables;
 use crate::message::{Accept, Rejection, Target, maps};
 use crate::net::proxy_protocol::Ends;
@@ -59,6 +60,7 @@ pub(crate) struct Connection {
     ends: Option<Ends>,
     /// The peer's address as it goes into `X-Forwarded-For`.
     peer_text: Option<HeaderValue>,
+    forwarded: ForwardedText,
     /// Of the listener that it came by.
     drain: Arc<Drain>,
     interim: Interim,
@@ -81,6 +83,7 @@ impl Connection {
         Self {
             worker,
             ends,
+            forwarded: ForwardedText::new(peer_text.as_ref()),
             peer_text,
             drain,
             interim,

@@ -10,17 +10,16 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
-use tokio::time::Instant;
 
 use super::connect::connect;
 use super::pool::{Counted, Return};
-use super::{Place, Server, Upstream};
+use super::{Caller, Place, Server, Upstream};
 use crate::message::fault::{BodyFault, cause};
 use crate::net::Stream;
-use crate::net::proxy_protocol::{Ends, write};
+use crate::net::proxy_protocol::write;
 use crate::why::Why;
 use crate::wire::client::{self, AnswerBody, Cause, Connection, Failure};
-use crate::wire::{Limits, Refusal};
+use crate::wire::{Limits, Refusal, encode};
 
 /// Answers have larger heads than requests, and come from those whom the operator chose.
 const LIMITS: Limits = Limits {
@@ -79,14 +78,10 @@ pub(crate) fn why_of_body(error: &axum::Error) -> Why {
 /// One request to one upstream.
 pub(super) struct Attempt<'u, 'a, I> {
     pub(super) upstream: &'u Upstream,
-    pub(super) worker: usize,
-    /// When it began.
-    pub(super) now: Instant,
+    pub(super) caller: Caller<'a>,
     pub(super) head: &'a mut Parts,
     /// The `Host` is to be that of the server that is picked, also when another one is.
     pub(super) own_host: bool,
-    /// Who asks, for servers that want to be told; none if it is not known.
-    pub(super) client: Option<Ends>,
     pub(super) interim: I,
 }
 
@@ -109,10 +104,10 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
 
     async fn connection(&self, reuse: bool) -> Result<(&'u Server, Counted), ExchangeError> {
         let upstream = self.upstream;
-        let pool = upstream.pool.worker(self.worker);
+        let pool = upstream.pool.worker(self.caller.worker);
         let mut error = ExchangeError::NoServer;
-        for server in upstream.candidates(self.worker) {
-            if reuse && let Some(connection) = pool.checkout(&server.place, self.now) {
+        for server in upstream.candidates(self.caller.worker) {
+            if reuse && let Some(connection) = pool.checkout(&server.place, self.caller.now) {
                 return Ok((server, connection));
             }
             match self.connect(&server.place).await {
@@ -130,7 +125,9 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         let mut stream = connect(place, settings.connect_timeout).await?;
         if let Some(version) = settings.proxy_protocol {
             // A new connection has room for so few bytes.
-            stream.write_all(&write(version, self.client)).await?;
+            stream
+                .write_all(&write(version, self.caller.client))
+                .await?;
         }
         Ok(stream)
     }
@@ -160,13 +157,14 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         {
             self.head.headers.insert(HOST, host);
         }
-        let pool = Arc::clone(self.upstream.pool.worker(self.worker));
+        let pool = Arc::clone(self.upstream.pool.worker(self.caller.worker));
         let server = server.place.clone();
         let reclaim = Return { pool, server };
-        let head = client::Head {
+        let head = encode::Head {
             method: &self.head.method,
             target,
             headers: &self.head.headers,
+            forwarded: self.caller.forwarded,
         };
         client::exchange(connection, head, body, LIMITS, reclaim, &mut self.interim).await
     }

@@ -20,6 +20,7 @@ pub(crate) use client::{ExchangeError, why_of_body};
 pub(crate) use pool::{Pool, PoolSettings};
 
 use crate::message::fields::has;
+use crate::message::forwarded_text::ForwardedLines;
 use crate::metrics::ConnectionRow;
 use crate::net::proxy_protocol::Ends;
 use crate::wire::client::AnswerBody;
@@ -34,6 +35,18 @@ pub struct Upstream {
     row: Arc<ConnectionRow>,
     /// Whose turn it is, for each worker apart.
     turns: Box<[CachePadded<AtomicUsize>]>,
+}
+
+/// For whom an exchange is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub worker: usize,
+    /// When it begins.
+    pub now: Instant,
+    /// Told to servers that want to know; none if it is not known.
+    pub client: Option<Ends>,
+    /// What is told in lines after the headers; none if they tell it.
+    pub forwarded: Option<ForwardedLines<'a>>,
 }
 
 /// Where to connect to, and the path put before each request's.
@@ -106,13 +119,10 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of its answer. Its URI is a path and query only; the
-    /// server that is picked completes it. `client` is told to servers that want to know; `interim`
-    /// is told of interim answers.
+    /// server that is picked completes it. `interim` is told of interim answers.
     pub(crate) async fn exchange(
         &self,
-        worker: usize,
-        now: Instant,
-        client: Option<Ends>,
+        caller: Caller<'_>,
         head: &mut Parts,
         body: Body,
         interim: impl FnMut(StatusCode, &HeaderMap),
@@ -120,11 +130,9 @@ impl Upstream {
         let own_host = !has(&head.headers, &HOST);
         Attempt {
             upstream: self,
-            worker,
-            now,
+            caller,
             head,
             own_host,
-            client,
             interim,
         }
         .send(body)

@@ -3,9 +3,23 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode};
 
+use crate::message::forwarded_text::ForwardedLines;
+
+/// What is sent of a request, but its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    pub method: &'a Method,
+    /// In origin-form.
+    pub target: &'a str,
+    pub headers: &'a HeaderMap,
+    /// What comes after them.
+    pub forwarded: Option<ForwardedLines<'a>>,
+}
+
 /// A request line and its fields, to the empty line.
-pub fn request(method: &Method, target: &str, headers: &HeaderMap, out: &mut BytesMut) {
-    out.extend_from_slice(method.as_str().as_bytes());
+pub fn request(head: &Head<'_>, out: &mut BytesMut) {
+    let target = head.target;
+    out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
     // An absolute target may have a query after no path at all; in origin-form there is always one.
     if target.starts_with('?') {
@@ -13,7 +27,10 @@ pub fn request(method: &Method, target: &str, headers: &HeaderMap, out: &mut Byt
     }
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(headers, out);
+    fields(head.headers, out);
+    if let Some(lines) = head.forwarded {
+        lines.encode(out);
+    }
     out.extend_from_slice(b"\r\n");
 }
 

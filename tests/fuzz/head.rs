@@ -54,12 +54,13 @@ fn as_request(bytes: &[u8]) -> bool {
         return false;
     };
     let mut written = BytesMut::new();
-    encode::request(
-        &head.method,
-        &head.uri.to_string(),
-        &head.headers,
-        &mut written,
-    );
+    let sent = encode::Head {
+        method: &head.method,
+        target: &head.uri.to_string(),
+        headers: &head.headers,
+        forwarded: None,
+    };
+    encode::request(&sent, &mut written);
     let roomy = Limits::default();
     let again = parse::request(&mut written, &roomy).expect("what we write we take");
     let again = again.expect("it is whole");

@@ -10,9 +10,10 @@ use std::task::{Context, Poll, ready};
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use thiserror::Error;
 
+use super::encode::Head;
 use super::incoming::Incoming;
 use super::outgoing::{Framing, SendError, Sender};
 use super::socket::{Outgoing, poll_fill};
@@ -88,15 +89,6 @@ pub trait Reclaim<G>: Send + Unpin + 'static {
     fn reclaim(&mut self, connection: Connection<G>);
 }
 
-/// What is sent of a request, but its body.
-#[derive(Debug, Clone, Copy)]
-pub struct Head<'a> {
-    pub method: &'a Method,
-    /// In origin-form.
-    pub target: &'a str,
-    pub headers: &'a HeaderMap,
-}
-
 /// Sends a request and waits for the head of the answer. `interim` is told of each 1xx but 100,
 /// which is a matter between two hops.
 pub async fn exchange<G, R>(
@@ -112,7 +104,7 @@ where
     R: Reclaim<G>,
 {
     let mut out = Outgoing::default();
-    encode::request(head.method, head.target, head.headers, out.head());
+    encode::request(&head, out.head());
     let (body, framing) = outgoing(head.headers, body);
     let upload = Sender::new(out, body, framing);
     let mut exchange = Exchange {
@@ -198,7 +190,9 @@ impl<G> Exchange<G> {
         self.upload(cx)?;
         loop {
             let Connection { read, input, .. } = &mut self.connection;
-            while let Some(head) = parse::response(input, limits).map_err(Cause::Refused)? {
+            while !input.is_empty()
+                && let Some(head) = parse::response(input, limits).map_err(Cause::Refused)?
+            {
                 match head.status {
                     StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Ok(head)),
                     StatusCode::CONTINUE => {}

@@ -1,0 +1,116 @@
+//! What an upstream is told of a client, as text. Most requests bring none of these fields and meet no
+//! rule that could change them: theirs need not go through the map of the headers.
+
+use bytes::BytesMut;
+use http::header::VIA;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::forwarded::{VIA_US, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+
+/// The fields that are the same for every request of one client connection.
+#[derive(Debug, Default)]
+pub struct ForwardedText(BytesMut);
+
+impl ForwardedText {
+    /// Without an address nothing is made up: readers expect addresses there and nothing else.
+    pub fn new(peer: Option<&HeaderValue>) -> Self {
+        let mut text = BytesMut::new();
+        if let Some(peer) = peer {
+            push(&X_FORWARDED_FOR, peer, &mut text);
+        }
+        push(
+            &X_FORWARDED_PROTO,
+            &HeaderValue::from_static("http"),
+            &mut text,
+        );
+        push(&VIA, &VIA_US, &mut text);
+        Self(text)
+    }
+}
+
+/// The fields of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct ForwardedLines<'a> {
+    text: &'a ForwardedText,
+    authority: &'a HeaderValue,
+}
+
+impl<'a> ForwardedLines<'a> {
+    /// None if the map has one of these fields already, which is to be added to or left.
+    pub fn of(
+        headers: &HeaderMap,
+        text: &'a ForwardedText,
+        authority: &'a HeaderValue,
+    ) -> Option<Self> {
+        let ours = |name: &HeaderName| {
+            matches!(
+                name.as_str(),
+                "via" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
+            )
+        };
+        (!headers.keys().any(ours)).then_some(Self { text, authority })
+    }
+
+    pub fn encode(&self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.text.0);
+        push(&X_FORWARDED_HOST, self.authority, out);
+    }
+}
+
+fn push(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::forwarded::{Sender, set};
+    use super::*;
+
+    fn text(headers: &HeaderMap) -> BytesMut {
+        let mut text = BytesMut::new();
+        for (name, value) in headers {
+            push(name, value, &mut text);
+        }
+        text
+    }
+
+    fn sorted(text: &[u8]) -> Vec<&[u8]> {
+        let mut lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    #[test]
+    fn lines_say_what_the_map_would_have_said() {
+        let peers = [Some(HeaderValue::from_static("192.0.2.1")), None];
+        for (peer, authority) in peers.iter().zip(["a.example:81", ""]) {
+            let authority = HeaderValue::from_static(authority);
+            let sender = Sender {
+                peer: None,
+                peer_text: peer.as_ref(),
+                authority: &authority,
+                forwarded: false,
+            };
+            let mut headers = HeaderMap::new();
+            headers.insert("accept", HeaderValue::from_static("*/*"));
+            let mut lines = text(&headers);
+            let forwarded = ForwardedText::new(peer.as_ref());
+            let forwarded = ForwardedLines::of(&headers, &forwarded, &authority).unwrap();
+            forwarded.encode(&mut lines);
+            set(&mut headers, &sender);
+            assert_eq!(sorted(&lines), sorted(&text(&headers)));
+        }
+    }
+
+    #[test]
+    fn what_the_map_has_is_not_said_twice() {
+        for name in [VIA, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("x"))]);
+            let authority = HeaderValue::from_static("a");
+            assert!(ForwardedLines::of(&headers, &ForwardedText::default(), &authority).is_none());
+        }
+    }
+}
