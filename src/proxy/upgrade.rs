@@ -133,6 +133,7 @@ impl Tunnel {
             traffic: Traffic::default(),
             record: &mut record,
         };
+        let (client, upstream) = (client.into_parts(), upstream.into_parts());
         let end = tunnel::join(client, upstream, terms, drained, &carried.traffic).await;
         drop(carried);
         record.ends(match end {
