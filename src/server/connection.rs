@@ -60,11 +60,19 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
             Arc::new(held),
         )))
     };
+    let requests = serve_http1(stream, early, &listener.terms, make, closing);
+    let mut requests = std::pin::pin!(Some(requests));
+    let served = async {
+        if let Some(requests) = requests.as_mut().as_pin_mut() {
+            requests.await;
+        }
+    };
     tokio::select! {
-        () = serve_http1(stream, early, &listener.terms, make, closing) => {}
+        () = served => return,
         () = listener.drain.over() => {}
         () = worker.stopping.over() => {}
     }
+    worker.recorder.cut(|| requests.set(None));
 }
 
 /// The requests of one connection: the catch-all handler with its state.

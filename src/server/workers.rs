@@ -83,11 +83,7 @@ impl Workers {
             let (metrics, access) = (Arc::clone(metrics), access.clone());
             let context = Worker {
                 live: Arc::clone(live),
-                recorder: Arc::new(Recorder {
-                    worker,
-                    metrics,
-                    access,
-                }),
+                recorder: Arc::new(Recorder::new(worker, metrics, access)),
                 tunnels: TaskTracker::new(),
                 stopping: Arc::clone(&stopping),
             };
@@ -181,6 +177,7 @@ async fn run(mut accepted: UnboundedReceiver<Accepted>, worker: Arc<Worker>) {
         () = worker.stopping.over() => {
             let left = connections.len() + worker.tunnels.len();
             tracing::warn!(connections = left, "the grace is over; cutting what is left");
+            worker.recorder.cut_all();
         }
     }
 }

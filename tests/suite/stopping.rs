@@ -11,11 +11,13 @@ fn with_grace(grace: &str, backend: &Backend) -> Proxy {
 }
 
 fn slow_request(proxy: &Proxy, backend: &Backend) -> Client {
+    slow_path(proxy, backend, "/slow")
+}
+
+fn slow_path(proxy: &Proxy, backend: &Backend, path: &str) -> Client {
     let mut slow = Client::connect(proxy.address());
-    slow.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
-    eventually("the slow request is under way", || {
-        backend.has_seen("/slow")
-    });
+    slow.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    eventually("the slow request is under way", || backend.has_seen(path));
     slow
 }
 
@@ -80,6 +82,34 @@ fn the_grace_bounds_what_does_not_end() {
     proxy.wait_for_log("what was cut", |line| {
         line["level"] == "warn" && line["connections"] == 1
     });
+}
+
+#[test]
+fn what_the_grace_cuts_is_not_taken_for_what_its_client_has_left() {
+    let backend = Backend::new("one");
+    let mut proxy = with_grace("500ms", &backend);
+    let _slow = slow_request(&proxy, &backend);
+    let mut body = Client::connect(proxy.address());
+    body.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(body.try_head().unwrap().status, 200);
+    // Its client answers no goodbye, which would be waited for longer than the grace.
+    let _socket = Socket::open(proxy.address(), "/socket");
+    let gone = slow_path(&proxy, &backend, "/slow/gone");
+    drop(gone);
+    let ended = |path: &str| {
+        let line = proxy.wait_for_log(path, |line| line["path"] == path);
+        (
+            line["status"].as_u64(),
+            line["why"].as_str().map(str::to_owned),
+        )
+    };
+    let word = |status, why: &str| (Some(status), Some(why.to_owned()));
+    assert_eq!(ended("/slow/gone"), word(499, "client_gone"));
+    proxy.signal("TERM");
+    assert_eq!(ended("/slow"), word(503, "draining"));
+    assert_eq!(ended("/stream"), word(200, "draining"));
+    assert_eq!(ended("/socket"), word(101, "draining"));
+    assert!(proxy.wait().success());
 }
 
 #[test]
