@@ -29,8 +29,8 @@ pub struct Workers {
     pub(super) slots: Arc<Semaphore>,
 }
 
-/// The right to one connection; none where there is no limit.
-pub(super) type Slot = Option<OwnedSemaphorePermit>;
+/// The right to one connection: of its listener, which may have no limit, and of the process.
+pub(super) type Slots = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
 
 #[derive(Debug)]
 struct Thread {
@@ -58,7 +58,7 @@ pub(super) struct Accepted {
 pub(super) struct Held {
     _counted: OpenConnection,
     _loaded: Loaded,
-    _slots: (Slot, Slot),
+    _slots: Slots,
 }
 
 #[derive(Debug)]
@@ -104,7 +104,7 @@ impl Workers {
         stream: Detached,
         peer: Option<SocketAddr>,
         listener: &Arc<Listener>,
-        slots: (Slot, Slot),
+        slots: Slots,
     ) {
         let load = |thread: &&Thread| thread.load.load(Ordering::Relaxed);
         let Some(thread) = self.threads.iter().min_by_key(load) else {
