@@ -1,9 +1,18 @@
 //! The end of the process: no new connections, time for what is under way, and a bound on it.
 
+use std::fs::File;
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, Client, DEADLINE, Proxy, Socket, eventually, get, route, within};
+use tempfile::TempDir;
+
+use crate::harness::{
+    BINARY, Backend, Client, DEADLINE, Proxy, Socket, eventually, get, route, within,
+};
 
 fn with_grace(grace: &str, backend: &Backend) -> Proxy {
     let server = format!("server.shutdown_grace = \"{grace}\"\n");
@@ -142,5 +151,52 @@ fn a_second_signal_ends_the_process_at_once() {
             "it did not end in good order"
         );
         slow.try_response(false).expect_err("the request is cut");
+    }
+}
+
+/// A proxy that asks for the name of its upstream and gets no answer: what the resolver looks into
+/// is a pipe into which nobody writes.
+fn with_silent_resolver(directory: &Path, grace: &str, connect: &str) -> Proxy {
+    let pipe = directory.join("aliases");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let config = directory.join("pointsman.toml");
+    let text = format!(
+        "server.shutdown_grace = \"{grace}\"\n{}[upstream.app]\nserver = \"http://nowhere\"\n\
+         timeout.connect = \"{connect}\"\n",
+        route("all", "/*", "app")
+    );
+    std::fs::write(&config, Proxy::text(&text)).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["run", "--config"]).arg(&config);
+    command.env("HOSTALIASES", &pipe);
+    Proxy::run(command, &config)
+}
+
+/// Waits until the resolver reads from the pipe, and keeps it at that.
+fn asked(directory: &Path) -> File {
+    let pipe = directory.join("aliases");
+    let (opened, opens) = mpsc::channel();
+    // The kernel opens it when there is a reader. The test may have given up by then.
+    thread::spawn(move || drop(opened.send(File::options().write(true).open(pipe))));
+    let pipe = opens.recv_timeout(DEADLINE);
+    pipe.expect("the resolver is asked").unwrap()
+}
+
+#[test]
+fn a_name_that_is_still_being_looked_up_holds_no_end_up() {
+    for (grace, connect, status) in [("60s", "200ms", Some(504)), ("500ms", "60s", None)] {
+        let directory = TempDir::new().unwrap();
+        let mut proxy = with_silent_resolver(directory.path(), grace, connect);
+        let mut client = Client::connect(proxy.address());
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        let _pipe = asked(directory.path());
+        if let Some(status) = status {
+            // Nobody waits for the name any more, but for the resolver.
+            assert_eq!(client.response().status, status);
+        }
+        proxy.signal("TERM");
+        within(DEADLINE / 4, "the process ends", || proxy.has_ended());
+        assert!(proxy.wait().success());
     }
 }
