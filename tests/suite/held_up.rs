@@ -183,7 +183,7 @@ fn what_a_side_had_said_before_it_broke_off_arrives_however_slowly_it_is_taken()
 #[test]
 fn a_side_that_takes_little_at_a_time_is_not_idle_and_one_that_takes_nothing_is() {
     both_ways(|client_sends| {
-        let tunnel = Tunnel::open("timeout = { tunnel = \"400ms\", half_closed = \"400ms\" }");
+        let tunnel = Tunnel::open("timeout = { tunnel = \"1s\", half_closed = \"1s\" }");
         let (proxy, sends, mut takes) = tunnel.from(client_sends);
         let flood = thread::spawn(move || {
             let piece = vec![b'u'; 64 * 1024];
@@ -204,7 +204,7 @@ fn a_side_that_takes_little_at_a_time_is_not_idle_and_one_that_takes_nothing_is(
 #[test]
 fn a_side_that_was_slow_to_take_is_idle_at_the_usual_time_once_it_has_taken_all() {
     both_ways(|client_sends| {
-        let tunnel = Tunnel::open("timeout = { tunnel = \"400ms\" }");
+        let tunnel = Tunnel::open("timeout = { tunnel = \"1s\" }");
         let (proxy, sends, mut takes) = tunnel.from(client_sends);
         let sent = fill(&sends);
         let mut taken = vec![0; sent];
