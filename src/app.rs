@@ -10,13 +10,14 @@ use std::thread;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use crate::admin::{self, Admin};
 use crate::config::{Address, Config, KeyPath, Problem, Report};
 use crate::demo::Demo;
 use crate::metrics::Metrics;
 use crate::reload::{self, ConfigSource, Follower, Parts, Reading, Reloader, SharedStatus};
-use crate::server::{Listeners, Workers};
+use crate::server::{Listeners, Workers, raise_open_files};
 use crate::snapshot::{Compiled, Live, Surroundings, compile};
 use crate::telemetry::Logs;
 
@@ -249,17 +250,11 @@ fn worker_count(config: &Config) -> usize {
 
 /// Half of the files that may be open: each connection may need one to an upstream.
 fn most_connections(config: &Config) -> usize {
-    let most = || (descriptors().unwrap_or(1024) / 2).max(16);
-    config.server.max_connections.unwrap_or_else(most)
-}
-
-/// How many files the process may have open at once.
-fn descriptors() -> Option<usize> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+    let files = raise_open_files();
+    tracing::debug!(files, "the limit of open files");
+    let files = files.and_then(|files| usize::try_from(files).ok());
+    let most = (files.unwrap_or(usize::MAX) / 2).clamp(16, Semaphore::MAX_PERMITS);
+    config.server.max_connections.unwrap_or(most)
 }
 
 async fn bind_admin(config: &Config) -> Result<TcpListener, Problem> {

@@ -44,7 +44,8 @@ pub enum Why {
     ClientGone,
     /// The client stopped reading the answer.
     ClientStalled,
-    /// The route was changed or removed, and the time to drain is over.
+    /// The route or the listener was changed or removed, or the process stops, and the time for what
+    /// was under way is over.
     Draining,
     /// Nothing passed through a tunnel for as long as the route allows.
     TunnelIdle,

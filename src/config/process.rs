@@ -12,8 +12,8 @@ pub struct Server {
     /// Worker threads; 0 (default) is one per core. A change asks for a restart.
     pub workers: usize,
     /// Open client connections on all listeners together; more wait to be accepted. Default: half
-    /// of the files that the process may open, since each may need one to an upstream. A change asks
-    /// for a restart.
+    /// of the files that the process may open at most, since each may need one to an upstream. A change
+    /// asks for a restart.
     pub max_connections: Option<usize>,
     /// How long a stopping process lets requests finish. Default 30 s.
     pub shutdown_grace: Time,

@@ -8,7 +8,6 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod seldom;
 pub(crate) mod stream;
 pub(crate) mod tunnel;
-mod websocket;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use drain::Drain;

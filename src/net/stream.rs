@@ -1,5 +1,6 @@
 //! A connection over TCP or a unix socket: the same to whoever reads and writes it.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
@@ -173,6 +174,11 @@ impl WriteHalf {
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, half => half.as_ref().poll_write_ready(cx))
+    }
+
+    /// Resolves when a write may get further than the last one did.
+    pub(crate) async fn write_ready(&self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_write_ready(cx)).await
     }
 
     /// Resolves when the connection has broken, whether or not anybody reads from it.

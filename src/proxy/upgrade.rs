@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures_util::FutureExt;
 use http::header::UPGRADE;
 use http::request::Parts;
 use http::{HeaderValue, Response, Version};
@@ -124,8 +125,13 @@ impl Tunnel {
         let (Some(client), Some((upstream, _open))) = (client.take(), upstream.take()) else {
             return;
         };
-        // The client may leave before it has the 101.
-        let Ok(client) = client.await else { return };
+        let Ok(client) = client.await else {
+            // The client left before it had the 101, or its connection was cut.
+            if let Some(why) = until.now_or_never() {
+                record.ends(why);
+            }
+            return;
+        };
         let drained = async {
             until.await;
         };
@@ -133,6 +139,7 @@ impl Tunnel {
             traffic: Traffic::default(),
             record: &mut record,
         };
+        let (client, upstream) = (client.into_parts(), upstream.into_parts());
         let end = tunnel::join(client, upstream, terms, drained, &carried.traffic).await;
         drop(carried);
         record.ends(match end {

@@ -54,12 +54,25 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         )))
     };
     let closing = AtomicBool::new(false);
+    let mut requests = std::pin::pin!(Some(serve_http1(
+        stream,
+        early,
+        &listener.terms,
+        make,
+        &closing
+    )));
+    let served = async {
+        if let Some(requests) = requests.as_mut().as_pin_mut() {
+            requests.await;
+        }
+    };
     tokio::select! {
         // First, so that a request knows whether it is the last.
         biased;
         () = ending(&listener.drain, &worker.stopping, &closing) => {}
-        () = serve_http1(stream, early, &listener.terms, make, &closing) => {}
+        () = served => return,
     }
+    worker.recorder.cut(|| requests.set(None));
 }
 
 /// Resolves when the connection has to be gone, because its listener goes or the process does.

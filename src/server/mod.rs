@@ -4,9 +4,11 @@ mod accept;
 mod connection;
 mod introduction;
 mod listeners;
+mod open_files;
 mod socket;
 mod unix;
 mod workers;
 
 pub(crate) use listeners::{BindError, Listeners, Prepared};
+pub(crate) use open_files::raise_open_files;
 pub(crate) use workers::Workers;

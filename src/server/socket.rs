@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, SockRef, Type};
 use tokio::net::TcpListener;
@@ -34,17 +35,17 @@ impl Socket {
     }
 
     /// Takes the connection from this thread's poller; it will be registered with its worker's.
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        match self {
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        Poll::Ready(match self {
             Self::Tcp(socket) => {
-                let (stream, peer) = socket.accept().await?;
-                Ok((Stream::tcp(stream)?.detach()?, Some(peer)))
+                let (stream, peer) = ready!(socket.poll_accept(cx))?;
+                Stream::tcp(stream)?.detach().map(|tcp| (tcp, Some(peer)))
             }
             Self::Unix(socket) => {
-                let (stream, _) = socket.listener.accept().await?;
-                Ok((Stream::Unix(stream).detach()?, None))
+                let (stream, _) = ready!(socket.listener.poll_accept(cx))?;
+                Stream::Unix(stream).detach().map(|unix| (unix, None))
             }
-        }
+        })
     }
 
     /// What was really bound, where the kernel picked the port.

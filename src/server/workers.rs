@@ -29,8 +29,8 @@ pub struct Workers {
     pub(super) slots: Arc<Semaphore>,
 }
 
-/// The right to one connection; none where there is no limit.
-pub(super) type Slot = Option<OwnedSemaphorePermit>;
+/// The right to one connection: of its listener, which may have no limit, and of the process.
+pub(super) type Slots = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
 
 #[derive(Debug)]
 struct Thread {
@@ -58,7 +58,7 @@ pub(super) struct Accepted {
 pub(super) struct Held {
     _counted: OpenConnection,
     _loaded: Loaded,
-    _slots: (Slot, Slot),
+    _slots: Slots,
 }
 
 #[derive(Debug)]
@@ -83,11 +83,7 @@ impl Workers {
             let (metrics, access) = (Arc::clone(metrics), access.clone());
             let context = Worker {
                 live: Arc::clone(live),
-                recorder: Arc::new(Recorder {
-                    worker,
-                    metrics,
-                    access,
-                }),
+                recorder: Arc::new(Recorder::new(worker, metrics, access)),
                 tunnels: TaskTracker::new(),
                 stopping: Arc::clone(&stopping),
             };
@@ -108,7 +104,7 @@ impl Workers {
         stream: Detached,
         peer: Option<SocketAddr>,
         listener: &Arc<Listener>,
-        slots: (Slot, Slot),
+        slots: Slots,
     ) {
         let load = |thread: &&Thread| thread.load.load(Ordering::Relaxed);
         let Some(thread) = self.threads.iter().min_by_key(load) else {
@@ -181,6 +177,7 @@ async fn run(mut accepted: UnboundedReceiver<Accepted>, worker: Arc<Worker>) {
         () = worker.stopping.over() => {
             let left = connections.len() + worker.tunnels.len();
             tracing::warn!(connections = left, "the grace is over; cutting what is left");
+            worker.recorder.cut_all();
         }
     }
 }

@@ -15,12 +15,49 @@ use crate::why::Why;
 /// and widely understood.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// Is meant by a request that was cut before it had an answer: it could not be told any more.
+const SERVICE_UNAVAILABLE: u16 = 503;
+
 /// What every Record of one worker shares.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub worker: usize,
     pub metrics: Arc<Metrics>,
-    pub access: AccessSink,
+    access: AccessSink,
+    /// Whatever is dropped now is dropped because its time is over. Only its worker looks at it.
+    cutting: AtomicBool,
+}
+
+impl Recorder {
+    pub(crate) fn new(worker: usize, metrics: Arc<Metrics>, access: AccessSink) -> Self {
+        Self {
+            worker,
+            metrics,
+            access,
+            cutting: AtomicBool::new(false),
+        }
+    }
+
+    /// Drops a connection whose time to drain is over. Its Records would say otherwise that the
+    /// client has left.
+    pub(crate) fn cut(&self, drop: impl FnOnce()) {
+        self.cutting.store(true, Ordering::Relaxed);
+        drop();
+        self.cutting.store(false, Ordering::Relaxed);
+    }
+
+    /// Everything that is dropped from now on is cut.
+    pub(crate) fn cut_all(&self) {
+        self.cutting.store(true, Ordering::Relaxed);
+    }
+
+    /// Why a request ends that was dropped without a word.
+    fn why_dropped(&self) -> Why {
+        match self.cutting.load(Ordering::Relaxed) {
+            true => Why::Draining,
+            false => Why::ClientGone,
+        }
+    }
 }
 
 /// What a client has sent of a body. It is read by others while the body is on its way.
@@ -57,7 +94,8 @@ pub(crate) struct Record {
     started: Instant,
     method: MethodLabel,
     status: u16,
-    why: Why,
+    /// None until something is known.
+    why: Option<Why>,
     outcome: Outcome,
     bytes_in: Option<Arc<Received>>,
     bytes_out: u64,
@@ -83,8 +121,7 @@ impl Record {
             started: Instant::now(),
             method: MethodLabel::from(method),
             status: 0,
-            // Until something better is known: whoever drops it now was not waited for.
-            why: Why::ClientGone,
+            why: None,
             outcome: Outcome::Answer,
             bytes_in: None,
             bytes_out: 0,
@@ -151,7 +188,7 @@ impl Record {
     }
 
     pub(crate) fn ends(&mut self, why: Why) {
-        self.why = why;
+        self.why = Some(why);
     }
 
     fn shard(&self, act: impl FnOnce(&crate::metrics::RouteShard)) {
@@ -160,9 +197,10 @@ impl Record {
         }
     }
 
-    fn status(&self) -> u16 {
-        match self.why {
+    fn status(&self, why: Why) -> u16 {
+        match why {
             Why::ClientGone => CLIENT_CLOSED_REQUEST,
+            Why::Draining if self.status == 0 => SERVICE_UNAVAILABLE,
             _ => self.status,
         }
     }
@@ -174,7 +212,8 @@ impl Drop for Record {
             self.routed(None);
         }
         let duration = self.started.elapsed();
-        let status = self.status();
+        let why = self.why.unwrap_or_else(|| self.recorder.why_dropped());
+        let status = self.status(why);
         let bytes_in = self
             .bytes_in
             .as_ref()
@@ -195,13 +234,13 @@ impl Drop for Record {
                 shard.overhead(overhead);
             }
             shard.bytes(bytes_in, self.bytes_out);
-            shard.ended(self.method, status, self.why);
+            shard.ended(self.method, status, why);
         });
         if let (Some(mut line), Some(row)) = (self.line.take(), &self.row) {
             line.close(
                 row,
                 status,
-                self.why,
+                why,
                 duration,
                 self.ttfb,
                 (bytes_in, self.bytes_out),

@@ -1,16 +1,10 @@
 //! A connection that speaks HTTP no longer, with what was read beyond the last message.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::net::Stream;
 
-/// Reads give the early bytes first.
 #[derive(Debug)]
 pub struct Upgraded {
     early: Bytes,
@@ -20,6 +14,11 @@ pub struct Upgraded {
 impl Upgraded {
     pub(super) fn new(stream: Stream, early: Bytes) -> Self {
         Self { early, stream }
+    }
+
+    /// The connection, and the early bytes.
+    pub(crate) fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.early)
     }
 }
 
@@ -42,39 +41,5 @@ impl OnUpgrade {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .take()
-    }
-}
-
-impl AsyncRead for Upgraded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let take = self.early.len().min(buffer.remaining());
-        buffer.put_slice(&self.early[..take]);
-        self.early.advance(take);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Upgraded {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -202,6 +202,9 @@ fn the_time_of_the_drain_bounds_requests_of_a_removed_listener_and_never_does_no
         eventually("the slow request is under way", || {
             backend.has_seen("/slow")
         });
+        let mut body = Client::connect(second);
+        body.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(body.try_head().unwrap().status, 200);
         let mut socket = Socket::open(second, "/socket");
         proxy.apply(&without);
         if finishes {
@@ -213,6 +216,17 @@ fn the_time_of_the_drain_bounds_requests_of_a_removed_listener_and_never_does_no
         } else {
             assert_eq!(socket.goodbye(), GOING_AWAY);
             slow.try_response(false).expect_err("the request is cut");
+            // Not with an end that would make the answer look whole.
+            let rest = body.until_closed();
+            assert!(rest.is_ok_and(|rest| !rest.ends_with(b"0\r\n\r\n")));
+            proxy.counts("pointsman_requests_in_flight", &[], 0.0);
+            proxy.counts("pointsman_errors_total", &[("why", "draining")], 3.0);
+            proxy.counts("pointsman_errors_total", &[], 3.0);
+            for (path, status) in [("/slow", 503), ("/stream", 200), ("/socket", 101)] {
+                let line = proxy.wait_for_log(path, |line| line["path"] == path);
+                assert_eq!(line["status"], status, "{line:#}");
+                assert_eq!(line["why"], "draining", "{line:#}");
+            }
         }
     }
 }

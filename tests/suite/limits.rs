@@ -168,6 +168,34 @@ fn a_client_that_waits_survives_a_change_of_its_listener() {
 }
 
 #[test]
+fn a_place_goes_to_the_listener_that_has_a_client_and_is_kept_by_none_that_waits_for_one() {
+    const LISTENERS: usize = 4;
+    let origin = Origin::named("o");
+    let listeners = (0..LISTENERS)
+        .map(|number| format!("[[listener]]\nname = \"{number}\"\naddress = \"127.0.0.1:0\"\n"));
+    let proxy = Proxy::with_config(&format!(
+        "[server]\nmax_connections = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\n\
+         format = \"json\"\n{}{}",
+        listeners.collect::<String>(),
+        route("all", "/*", &origin.url())
+    ));
+    let connect = |number: usize| Client::connect(proxy.listener(&number.to_string()));
+    let mut open = connect(0);
+    assert_eq!(open.get("a", "/").status, 200);
+    for round in 1..20 {
+        // Against the order in which they began to wait for a place.
+        let mut next = connect((20 - round) % LISTENERS);
+        next.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        proxy.counts("pointsman_connections", &[], 1.0);
+        drop(open);
+        assert_eq!(next.response().status, 200, "round {round}");
+        open = next;
+    }
+    let served = proxy.metrics().sum("pointsman_connections_total", &[]);
+    assert_eq!(served, 20.0, "one after the other");
+}
+
+#[test]
 fn a_tunnel_keeps_the_place_of_its_connection() {
     let switch = "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     let origin = Origin::new(move |_| {

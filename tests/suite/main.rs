@@ -32,6 +32,7 @@ mod limits;
 mod listening;
 mod logs;
 mod metrics;
+mod open_files;
 mod page_edits;
 mod peers;
 mod problems;

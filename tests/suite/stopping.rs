@@ -1,9 +1,18 @@
 //! The end of the process: no new connections, time for what is under way, and a bound on it.
 
+use std::fs::File;
 use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Backend, Client, DEADLINE, Proxy, Socket, eventually, get, route, within};
+use tempfile::TempDir;
+
+use crate::harness::{
+    BINARY, Backend, Client, DEADLINE, Proxy, Socket, eventually, get, route, within,
+};
 
 fn with_grace(grace: &str, backend: &Backend) -> Proxy {
     let server = format!("server.shutdown_grace = \"{grace}\"\n");
@@ -11,11 +20,13 @@ fn with_grace(grace: &str, backend: &Backend) -> Proxy {
 }
 
 fn slow_request(proxy: &Proxy, backend: &Backend) -> Client {
+    slow_path(proxy, backend, "/slow")
+}
+
+fn slow_path(proxy: &Proxy, backend: &Backend, path: &str) -> Client {
     let mut slow = Client::connect(proxy.address());
-    slow.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
-    eventually("the slow request is under way", || {
-        backend.has_seen("/slow")
-    });
+    slow.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    eventually("the slow request is under way", || backend.has_seen(path));
     slow
 }
 
@@ -83,6 +94,34 @@ fn the_grace_bounds_what_does_not_end() {
 }
 
 #[test]
+fn what_the_grace_cuts_is_not_taken_for_what_its_client_has_left() {
+    let backend = Backend::new("one");
+    let mut proxy = with_grace("500ms", &backend);
+    let _slow = slow_request(&proxy, &backend);
+    let mut body = Client::connect(proxy.address());
+    body.send("GET /stream HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(body.try_head().unwrap().status, 200);
+    // Its client answers no goodbye, which would be waited for longer than the grace.
+    let _socket = Socket::open(proxy.address(), "/socket");
+    let gone = slow_path(&proxy, &backend, "/slow/gone");
+    drop(gone);
+    let ended = |path: &str| {
+        let line = proxy.wait_for_log(path, |line| line["path"] == path);
+        (
+            line["status"].as_u64(),
+            line["why"].as_str().map(str::to_owned),
+        )
+    };
+    let word = |status, why: &str| (Some(status), Some(why.to_owned()));
+    assert_eq!(ended("/slow/gone"), word(499, "client_gone"));
+    proxy.signal("TERM");
+    assert_eq!(ended("/slow"), word(503, "draining"));
+    assert_eq!(ended("/stream"), word(200, "draining"));
+    assert_eq!(ended("/socket"), word(101, "draining"));
+    assert!(proxy.wait().success());
+}
+
+#[test]
 fn with_nothing_under_way_the_end_comes_at_once() {
     let backend = Backend::new("one");
     let mut proxy = with_grace("60s", &backend);
@@ -112,5 +151,52 @@ fn a_second_signal_ends_the_process_at_once() {
             "it did not end in good order"
         );
         slow.try_response(false).expect_err("the request is cut");
+    }
+}
+
+/// A proxy that asks for the name of its upstream and gets no answer: what the resolver looks into
+/// is a pipe into which nobody writes.
+fn with_silent_resolver(directory: &Path, grace: &str, connect: &str) -> Proxy {
+    let pipe = directory.join("aliases");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let config = directory.join("pointsman.toml");
+    let text = format!(
+        "server.shutdown_grace = \"{grace}\"\n{}[upstream.app]\nserver = \"http://nowhere\"\n\
+         timeout.connect = \"{connect}\"\n",
+        route("all", "/*", "app")
+    );
+    std::fs::write(&config, Proxy::text(&text)).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["run", "--config"]).arg(&config);
+    command.env("HOSTALIASES", &pipe);
+    Proxy::run(command, &config)
+}
+
+/// Waits until the resolver reads from the pipe, and keeps it at that.
+fn asked(directory: &Path) -> File {
+    let pipe = directory.join("aliases");
+    let (opened, opens) = mpsc::channel();
+    // The kernel opens it when there is a reader. The test may have given up by then.
+    thread::spawn(move || drop(opened.send(File::options().write(true).open(pipe))));
+    let pipe = opens.recv_timeout(DEADLINE);
+    pipe.expect("the resolver is asked").unwrap()
+}
+
+#[test]
+fn a_name_that_is_still_being_looked_up_holds_no_end_up() {
+    for (grace, connect, status) in [("60s", "200ms", Some(504)), ("500ms", "60s", None)] {
+        let directory = TempDir::new().unwrap();
+        let mut proxy = with_silent_resolver(directory.path(), grace, connect);
+        let mut client = Client::connect(proxy.address());
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        let _pipe = asked(directory.path());
+        if let Some(status) = status {
+            // Nobody waits for the name any more, but for the resolver.
+            assert_eq!(client.response().status, status);
+        }
+        proxy.signal("TERM");
+        within(DEADLINE / 4, "the process ends", || proxy.has_ended());
+        assert!(proxy.wait().success());
     }
 }

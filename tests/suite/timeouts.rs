@@ -120,19 +120,49 @@ fn a_request_that_takes_too_long_in_all_ends_before_or_within_its_answer() {
     let silent =
         Origin::raw(|mut stream| while stream.read(&mut [0; 1024]).is_ok_and(|n| n > 0) {});
     let proxy = with(&format!("total = \"{LIMIT}\""), &silent);
+    let began = Instant::now();
     let response = proxy.get("/");
+    assert_in_time(began);
     let seen = (response.status, response.header("x-pointsman-error"));
     assert_eq!(seen, (504, "total_timeout"));
     ended(&proxy, "total_timeout");
 
-    let proxy = with(&format!("total = \"{LIMIT}\""), &paused(6));
-    let mut client = Client::connect(proxy.address());
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    let began = Instant::now();
-    assert_eq!(client.try_head().unwrap().status, 200);
-    assert!(client.until_closed().unwrap().len() < 6);
-    assert!(began.elapsed() < DEADLINE / 4, "{:?}", began.elapsed());
-    ended(&proxy, "total_timeout");
+    for origin in [paused(6), chunks()] {
+        let proxy = with(&format!("total = \"{LIMIT}\""), &origin);
+        let mut client = Client::connect(proxy.address());
+        let began = Instant::now();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let head = client.try_head().unwrap();
+        assert_eq!(head.status, 200);
+        let body = client.until_closed().unwrap();
+        assert_in_time(began);
+        match head.header("content-length") {
+            "" => assert!(!body.ends_with(b"0\r\n\r\n"), "it looks whole"),
+            _ => assert!(body.len() < 6, "it is whole"),
+        }
+        ended(&proxy, "total_timeout");
+    }
+}
+
+/// Not before the limit, and not long after it.
+#[track_caller]
+fn assert_in_time(began: Instant) {
+    let time = began.elapsed();
+    let limit = Duration::from_millis(400);
+    assert!(limit <= time && time < limit + DEADLINE / 4, "{time:?}");
+}
+
+/// One piece after another without end, as chunks.
+fn chunks() -> Origin {
+    Origin::new(|_| {
+        Reply::Take(Box::new(|mut stream: TcpStream| {
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            while stream.write_all(b"1\r\nx\r\n").is_ok() {
+                thread::sleep(PAUSE);
+            }
+        }))
+    })
 }
 
 #[test]
@@ -155,8 +185,10 @@ fn a_client_that_takes_nothing_of_its_answer_is_given_up() {
     }
     slow.bytes((64 - 8 * ROUNDS) << 20).unwrap();
     let mut stuck = Client::connect(proxy.address());
+    let began = Instant::now();
     stuck.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     ended(&proxy, "client_stalled");
+    assert!(began.elapsed() >= Duration::from_millis(400));
 }
 
 /// Slower than the kernel's buffers would let it show.

@@ -172,6 +172,12 @@ impl Client {
     pub(crate) fn stream(&self) -> &TcpStream {
         self.stream.get_ref()
     }
+
+    /// The connection alone; what was read ahead must have been asked for.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        assert_eq!(self.stream.buffer(), b"", "bytes that nobody looked at");
+        self.stream.into_inner()
+    }
 }
 
 /// GET on a connection of its own.
