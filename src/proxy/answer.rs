@@ -95,9 +95,8 @@ impl Answer {
         self.response.headers_mut()
     }
 
-    /// Hands the Record to whatever lasts until the end: the body, or the tunnel. `bodiless` says
-    /// that the client waits for no body, as after HEAD.
-    pub(super) fn into_response(self, mut record: Record, bodiless: bool) -> Response<Observed> {
+    /// Hands the Record to whatever lasts until the end: the body, or the tunnel.
+    pub(super) fn into_response(self, mut record: Record) -> Response<Observed> {
         let Self {
             response,
             why,
@@ -115,10 +114,6 @@ impl Answer {
             Kind::Plain => Outcome::Answer,
         };
         record.answered(status, outcome);
-        // 204 and 304 have no body whatever the method.
-        if bodiless || matches!(status, 204 | 304) {
-            record.ends(why);
-        }
         response.map(|body| Observed::new(body, record, why, watch))
     }
 }

@@ -1,23 +1,24 @@
 //! The body of an answer on its way to the client: it tells the Record what passes, and ends what
 //! lasts too long.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use super::Until;
 use crate::net::Alarm;
 use crate::telemetry::{Received, Record};
 use crate::upstream;
 use crate::why::Why;
+use crate::wire::Sent;
 use crate::wire::client::AnswerBody;
-use crate::wire::server::Interim;
 
-/// It holds the Record, which so closes when the body has ended or was dropped, and nothing of the
+/// It holds the Record, which so closes when the body was delivered or dropped, and nothing of the
 /// snapshot.
 pub(crate) struct Observed {
     body: AnswerBody,
@@ -40,7 +41,6 @@ pub(super) struct Watch {
     pub(super) waits: bool,
     /// The client said that it reads trailers.
     pub(super) trailers: bool,
-    pub(super) client: Interim,
 }
 
 impl Observed {
@@ -82,14 +82,46 @@ impl Observed {
             return Some(frame);
         }
         let wanted = self.watch.as_ref().is_some_and(|watch| watch.trailers);
-        self.close(self.why);
         wanted.then_some(frame)
+    }
+
+    /// Must the answer end, although its body has more to come? As if it were whole, or broken off.
+    fn poll_until(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+        let Some(watch) = &mut self.watch else {
+            return Poll::Pending;
+        };
+        let why = ready!(watch.poll_until(cx));
+        self.close(why);
+        Poll::Ready(match why {
+            Why::Draining => Ok(()),
+            _ => Err(timed_out()),
+        })
+    }
+}
+
+/// Passed on as an error, so that the client cannot take it for the end.
+fn timed_out() -> axum::Error {
+    axum::Error::new(io::Error::from(io::ErrorKind::TimedOut))
+}
+
+impl Sent for Observed {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+        self.poll_until(cx)
+    }
+
+    /// Only now is it known that the client did not leave before the last byte.
+    fn delivered(&mut self) {
+        self.close(self.why);
+    }
+
+    fn refused(&mut self) {
+        self.close(Why::ClientStalled);
     }
 }
 
 impl Watch {
-    /// Must the answer end, although its body has more to come? An event stream that ends so is
-    /// whole: it has no last event, and its clients come back by themselves.
+    /// An event stream that ends so is whole: it has no last event, and its clients come back by
+    /// themselves.
     fn poll_until(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
         match &mut self.until {
             Some(until) => until.as_mut().poll(cx),
@@ -124,20 +156,15 @@ impl http_body::Body for Observed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        if let Some(watch) = &mut this.watch
-            && let Poll::Ready(why) = watch.poll_until(cx)
-        {
-            this.close(why);
-            let cut = || axum::Error::new(std::io::Error::from(std::io::ErrorKind::TimedOut));
-            return Poll::Ready((why != Why::Draining).then(|| Err(cut())));
+        if let Poll::Ready(end) = this.poll_until(cx) {
+            return Poll::Ready(end.err().map(Err));
         }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             if let Some(watch) = &mut this.watch
                 && watch.poll_stalled(cx).is_ready()
             {
                 this.close(Why::UpstreamStalled);
-                let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                return Poll::Ready(Some(Err(axum::Error::new(error))));
+                return Poll::Ready(Some(Err(timed_out())));
             }
             return Poll::Pending;
         };
@@ -146,15 +173,11 @@ impl http_body::Body for Observed {
         }
         Poll::Ready(match frame {
             Some(Ok(frame)) => this.take(frame).map(Ok),
-            // Passed on as an error, so that the client cannot take it for the end.
             Some(Err(error)) => {
                 this.close(upstream::why_of_body(&error));
                 Some(Err(error))
             }
-            None => {
-                this.close(this.why);
-                None
-            }
+            None => None,
         })
     }
 
@@ -164,20 +187,5 @@ impl http_body::Body for Observed {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl Drop for Observed {
-    fn drop(&mut self) {
-        // A body of known length is not asked again after its last byte.
-        if self.body.is_end_stream() {
-            self.close(self.why);
-        } else if self
-            .watch
-            .as_ref()
-            .is_some_and(|watch| watch.client.is_stalled())
-        {
-            self.close(Why::ClientStalled);
-        }
     }
 }

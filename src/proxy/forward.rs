@@ -295,7 +295,6 @@ impl Passage<'_> {
             received,
             waits: false,
             trailers: ends.trailers,
-            client: self.connection.interim.clone(),
         }
     }
 }

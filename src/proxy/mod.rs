@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use http::header::{CONNECTION, HOST};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -162,7 +162,6 @@ pub(crate) async fn handle(
 ) -> Response<Observed> {
     let (mut head, body) = request.into_parts();
     let mut record = Record::start(&connection.worker.recorder, &head.method);
-    let bodiless = head.method == Method::HEAD;
     // For an answer of our own, which hardly any request gets.
     let (accept, id) = (Accept::of(&head.headers), RequestId::default());
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
@@ -170,12 +169,12 @@ pub(crate) async fn handle(
     let snapshot = connection.worker.live.load();
     let answer = serve(&connection, &snapshot, &mut head, body, &id, &mut record).await;
     let mut response = match answer {
-        Ok(answer) => answer.into_response(record, bodiless),
+        Ok(answer) => answer.into_response(record),
         Err(why) => {
             let rejection = Rejection::from(why);
             let pages = &snapshot.error_pages;
             let page = pages.find(record.route(), rejection.status(), &accept);
-            Answer::rejection(rejection, page, id.as_str()).into_response(record, bodiless)
+            Answer::rejection(rejection, page, id.as_str()).into_response(record)
         }
     };
     if connection.is_ending() && response.status() != StatusCode::SWITCHING_PROTOCOLS {

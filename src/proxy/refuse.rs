@@ -30,5 +30,5 @@ pub(crate) fn refuse(connection: &Arc<Connection>, refused: Refused) -> Response
     let snapshot = connection.worker.live.load();
     let pages = &snapshot.error_pages;
     let page = pages.find(None, rejection.status(), &Accept::default());
-    Answer::rejection(rejection, page, id.as_str()).into_response(record, false)
+    Answer::rejection(rejection, page, id.as_str()).into_response(record)
 }

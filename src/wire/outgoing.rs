@@ -21,14 +21,42 @@ pub(super) enum Framing {
     UntilClose,
 }
 
+/// The body of a message that is sent.
+pub trait Sent: Body<Data = Bytes, Error = axum::Error> + Unpin {
+    /// Asked while the receiver takes nothing and so no frame is wanted: must it end early, as if it
+    /// were whole, or broken off?
+    fn poll_end(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+        Poll::Pending
+    }
+
+    /// The kernel has taken all of the message.
+    fn delivered(&mut self) {}
+
+    /// The receiver took nothing for so long that it was given up.
+    fn refused(&mut self) {}
+}
+
+impl Sent for axum::body::Body {}
+
 /// Sends a head that is encoded already and the body after it.
 #[derive(Debug)]
 pub(super) struct Sender<B> {
     pub(super) out: Outgoing,
+    /// Kept until all of it was taken.
     body: Option<B>,
+    more: More,
     framing: Framing,
     /// The body broke off, and why. What came of it before is still sent.
     broken: Option<axum::Error>,
+}
+
+/// What comes of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum More {
+    Frames,
+    /// Its end, as soon as there is room for it.
+    End,
+    Nothing,
 }
 
 /// Who broke it off.
@@ -40,12 +68,14 @@ pub(super) enum SendError {
     Socket(#[expect(dead_code, reason = "for the log of a debugging session")] io::Error),
 }
 
-impl<B: Body<Data = Bytes, Error = axum::Error> + Unpin> Sender<B> {
-    pub(super) fn new(out: Outgoing, body: Option<B>, framing: Framing) -> Self {
+impl<B: Sent> Sender<B> {
+    /// Without a framing nothing of the body is sent.
+    pub(super) fn new(out: Outgoing, body: B, framing: Option<Framing>) -> Self {
         Self {
             out,
-            body,
-            framing,
+            body: Some(body),
+            more: framing.map_or(More::Nothing, |_| More::Frames),
+            framing: framing.unwrap_or(Framing::Known(0)),
             broken: None,
         }
     }
@@ -59,9 +89,17 @@ impl<B: Body<Data = Bytes, Error = axum::Error> + Unpin> Sender<B> {
         (!self.out.is_empty()).then_some(self.out.written)
     }
 
+    /// The receiver is given up.
+    pub(super) fn give_up(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.refused();
+        }
+    }
+
     /// Gives up what was not sent.
     pub(super) fn abandon(&mut self) {
         self.body = None;
+        self.more = More::Nothing;
         self.out = Outgoing::default();
     }
 
@@ -73,7 +111,14 @@ impl<B: Body<Data = Bytes, Error = axum::Error> + Unpin> Sender<B> {
     ) -> Poll<Result<(), SendError>> {
         loop {
             while self.out.takes_more() {
-                let Some(body) = &mut self.body else { break };
+                let body = match (self.more, &mut self.body) {
+                    (More::Frames, Some(body)) => body,
+                    (More::End, _) => {
+                        self.end();
+                        continue;
+                    }
+                    _ => break,
+                };
                 match Pin::new(body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => self.take(frame),
                     Poll::Ready(Some(Err(error))) => self.break_off(error),
@@ -86,14 +131,30 @@ impl<B: Body<Data = Bytes, Error = axum::Error> + Unpin> Sender<B> {
                     }
                 }
             }
-            ready!(self.out.poll_write(stream, cx)).map_err(SendError::Socket)?;
+            let written = self.out.poll_write(stream, cx);
+            if written.map_err(SendError::Socket)?.is_pending() {
+                return self.poll_blocked(cx);
+            }
             if let Some(error) = self.broken.take() {
                 return Poll::Ready(Err(SendError::Body(error)));
             }
-            if self.body.is_none() {
+            if self.more == More::Nothing {
+                if let Some(mut body) = self.body.take() {
+                    body.delivered();
+                }
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        if self.more == More::Frames
+            && let Some(body) = &mut self.body
+        {
+            ready!(body.poll_end(cx)).map_err(SendError::Body)?;
+            self.more = More::End;
+        }
+        Poll::Pending
     }
 
     fn take(&mut self, frame: Frame<Bytes>) {
@@ -117,18 +178,18 @@ impl<B: Body<Data = Bytes, Error = axum::Error> + Unpin> Sender<B> {
             Err(frame) => {
                 if let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), self.framing) {
                     encode_end(&trailers, self.out.head());
-                    self.body = None;
+                    self.more = More::Nothing;
                 }
             }
         }
         // What is promised and sent is not waited for to end.
         if self.framing == Framing::Known(0) {
-            self.body = None;
+            self.more = More::Nothing;
         }
     }
 
     fn end(&mut self) {
-        self.body = None;
+        self.more = More::Nothing;
         match self.framing {
             Framing::Chunked => self.out.head().extend_from_slice(LAST_CHUNK),
             Framing::Known(1..) => self.break_off(wrong_length()),
@@ -137,7 +198,7 @@ impl<B: Body<Data = Bytes, Error = axum::Error> + Unpin> Sender<B> {
     }
 
     fn break_off(&mut self, error: axum::Error) {
-        self.body = None;
+        self.more = More::Nothing;
         self.broken = Some(error);
     }
 }

@@ -50,6 +50,7 @@ mod timeouts;
 mod trailers;
 mod tunnels;
 mod under_load;
+mod untaken;
 mod upgrades;
 mod watching;
 mod websockets;

@@ -105,8 +105,7 @@ where
 {
     let mut out = Outgoing::default();
     encode::request(&head, out.head());
-    let (body, framing) = outgoing(head.headers, body);
-    let upload = Sender::new(out, body, framing);
+    let upload = Sender::new(out, body, promised(head.headers));
     let mut exchange = Exchange {
         connection,
         upload,
@@ -139,18 +138,15 @@ where
     }
 }
 
-/// The body with the framing that the head promises.
-fn outgoing(headers: &HeaderMap, body: Body) -> (Option<Body>, Framing) {
+/// The framing that the head promises; none if it has no body.
+fn promised(headers: &HeaderMap) -> Option<Framing> {
     if has(headers, &TRANSFER_ENCODING) {
-        return (Some(body), Framing::Chunked);
+        return Some(Framing::Chunked);
     }
     let length = lines(headers, &CONTENT_LENGTH)
         .next()
         .and_then(framing::number);
-    match length {
-        Some(length @ 1..) => (Some(body), Framing::Known(length)),
-        _ => (None, Framing::Known(0)),
-    }
+    length.filter(|length| *length > 0).map(Framing::Known)
 }
 
 struct Exchange<G> {

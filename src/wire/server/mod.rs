@@ -10,13 +10,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{EXPECT, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
 
 pub use shared::Interim;
 
+use super::outgoing::Sent;
 use super::upgraded::{OnUpgrade, Upgraded};
 use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, framing, parse};
 use crate::message::fields::{has, lines};
@@ -40,7 +41,7 @@ pub struct Terms {
 /// What answers the requests of one connection.
 pub trait Handle {
     /// Of an answer.
-    type Body: http_body::Body<Data = Bytes, Error = axum::Error> + Unpin;
+    type Body: Sent;
 
     fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Self::Body>>;
 

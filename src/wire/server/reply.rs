@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
@@ -14,7 +13,7 @@ use tokio::time::timeout;
 use super::super::client::Rest;
 use super::super::framing::number;
 use super::super::incoming::Step;
-use super::super::outgoing::{Framing, SendError, Sender};
+use super::super::outgoing::{Framing, SendError, Sender, Sent};
 use super::super::{date, encode};
 use super::shared::State;
 use super::{Asked, Connection, Gone};
@@ -68,7 +67,7 @@ impl Connection<'_> {
         asked: &Asked,
     ) -> Result<(), Gone>
     where
-        B: Body<Data = Bytes, Error = axum::Error> + Unpin,
+        B: Sent,
     {
         let (mut head, body) = response.into_parts();
         let rest = head.extensions.remove::<Rest>();
@@ -77,8 +76,7 @@ impl Connection<'_> {
         let mut out = std::mem::take(&mut self.shared.lock().output);
         encode::response(head.status, &head.headers, out.head());
         maps::give_back(head.headers);
-        let body = framing.is_some().then_some(body);
-        let mut sender = Sender::new(out, body, framing.unwrap_or(Framing::Known(0)));
+        let mut sender = Sender::new(out, body, framing);
         let mut patience = Patience::default();
         poll_fn(|cx| match sender.poll_send(&self.shared.write, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
@@ -91,7 +89,7 @@ impl Connection<'_> {
                 let limit = self.terms.write_timeout;
                 let ends = patience.poll_over(sender.blocked(), limit, &mut self.alarm, cx);
                 if ends.is_ready() {
-                    self.shared.lock().stalled = true;
+                    sender.give_up();
                     return Poll::Ready(Err(Gone));
                 }
                 Poll::Pending

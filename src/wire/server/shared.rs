@@ -36,8 +36,6 @@ pub(super) struct State {
     pub(super) output: Outgoing,
     /// The client waits for a 100 before it sends the body.
     pub(super) expects: bool,
-    /// The client takes nothing of its answer, and was given up.
-    pub(super) stalled: bool,
 }
 
 impl Shared {
@@ -49,7 +47,6 @@ impl Shared {
             body: Incoming::Done,
             output: Outgoing::default(),
             expects: false,
-            stalled: false,
         };
         Arc::new(Self {
             write,
@@ -98,11 +95,6 @@ pub struct Interim(Weak<Shared>);
 impl Interim {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         Self(Arc::downgrade(shared))
-    }
-
-    /// Was the client given up because it takes nothing?
-    pub fn is_stalled(&self) -> bool {
-        self.0.upgrade().is_some_and(|shared| shared.lock().stalled)
     }
 
     /// Sends at once what the socket takes at once; the rest goes before the answer.

@@ -38,9 +38,8 @@ impl Response {
     }
 }
 
-impl Client {
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the proxy accepts connections");
+impl From<TcpStream> for Client {
+    fn from(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(DEADLINE))
             .expect("a read timeout");
@@ -48,6 +47,14 @@ impl Client {
         Self {
             stream: BufReader::new(stream),
         }
+    }
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        TcpStream::connect(address)
+            .expect("the proxy accepts connections")
+            .into()
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
