@@ -186,10 +186,13 @@ impl Passage<'_> {
             hop::set_upgrade(headers, ask.protocol().clone());
         }
         let own = || head.uri.path_and_query().cloned();
-        head.uri = prepared
-            .path
-            .or_else(own)
-            .map_or_else(|| Uri::from_static("/"), Uri::from);
+        // What is in origin-form already stays as it is.
+        if prepared.path.is_some() || head.uri.authority().is_some() {
+            head.uri = prepared
+                .path
+                .or_else(own)
+                .map_or_else(|| Uri::from_static("/"), Uri::from);
+        }
         head.extensions.clear();
         (trailers, forwarded)
     }

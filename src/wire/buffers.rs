@@ -1,7 +1,7 @@
 //! Buffers that connections of one worker share: an idle connection holds none, and a busy one
 //! allocates none.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use bytes::BytesMut;
 
@@ -10,52 +10,75 @@ pub(super) const ROOM: usize = 64 * 1024;
 /// More than this many are only wanted in bursts.
 const MOST: usize = 64;
 
+#[derive(Default)]
+struct Spare {
+    /// The one used last, which the processor's cache still holds. Mostly there is no other.
+    last: Cell<BytesMut>,
+    others: RefCell<Vec<BytesMut>>,
+}
+
 thread_local! {
-    static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    static SPARE: Spare = Spare::default();
 }
 
 /// Spares that are tried before a new one is made.
 const TRIES: usize = 4;
 
-/// Gives an empty buffer all of its memory again, or a spare one's: the one used last, which the
-/// processor's cache still holds.
+/// Gives an empty buffer all of its memory again, or a spare one's.
 pub(super) fn renew(buffer: &mut BytesMut) {
-    if buffer.try_reclaim(ROOM) {
-        return;
+    if buffer.capacity() > 0 {
+        if buffer.try_reclaim(ROOM) {
+            return;
+        }
+        give_back(buffer);
     }
-    give_back(buffer);
-    *buffer = SPARE
-        .with_borrow_mut(take)
-        .unwrap_or_else(|| BytesMut::with_capacity(ROOM));
+    *buffer = SPARE.with(|spare| {
+        let mut last = spare.last.take();
+        if last.capacity() > 0 && last.try_reclaim(ROOM) {
+            return last;
+        }
+        let mut others = spare.others.borrow_mut();
+        keep(&mut others, last);
+        take(&mut others).unwrap_or_else(|| BytesMut::with_capacity(ROOM))
+    });
 }
 
-fn take(spare: &mut Vec<BytesMut>) -> Option<BytesMut> {
+fn take(others: &mut Vec<BytesMut>) -> Option<BytesMut> {
     for _ in 0..TRIES {
-        let mut last = spare.pop()?;
+        let mut last = others.pop()?;
         if last.try_reclaim(ROOM) {
             return Some(last);
         }
         // Somebody still holds bytes of it, and may for long: it is not the first to be tried again.
-        spare.push(last);
-        let end = spare.len() - 1;
-        spare.swap(0, end);
+        others.push(last);
+        let end = others.len() - 1;
+        others.swap(0, end);
     }
     None
 }
 
+fn keep(others: &mut Vec<BytesMut>, buffer: BytesMut) {
+    if buffer.capacity() > 0 && others.len() < MOST {
+        others.push(buffer);
+    }
+}
+
 /// Takes back the memory of a buffer whose bytes are not wanted any more. Others may still hold some
-/// of them: fields of a head, a piece of a body.
+/// of them: a piece of a body.
 pub(super) fn give_back(buffer: &mut BytesMut) {
+    if buffer.capacity() == 0 {
+        return;
+    }
     let mut buffer = std::mem::take(buffer);
-    if buffer.capacity() == 0 || buffer.capacity() >= 2 * ROOM {
+    if buffer.capacity() >= 2 * ROOM {
         return;
     }
     buffer.clear();
     // A thread that ends has given up its spares already.
     let _ = SPARE.try_with(|spare| {
-        let mut spare = spare.borrow_mut();
-        if spare.len() < MOST {
-            spare.push(buffer);
+        let before = spare.last.replace(buffer);
+        if before.capacity() > 0 {
+            keep(&mut spare.others.borrow_mut(), before);
         }
     });
 }

@@ -71,7 +71,7 @@ impl Connection<'_> {
     {
         let (mut head, body) = response.into_parts();
         let rest = head.extensions.remove::<Rest>();
-        self.settle_request_body();
+        let settled = self.settle_request_body();
         let framing = self.frame(&mut head.headers, head.status, &body, asked);
         let mut out = std::mem::take(&mut self.shared.lock().output);
         encode::response(head.status, &head.headers, out.head());
@@ -98,13 +98,15 @@ impl Connection<'_> {
         .await?;
         drop(rest);
         // What of the request was not read can be told from the next one only if all of it is here.
-        self.settle_request_body();
+        if !settled {
+            self.settle_request_body();
+        }
         Ok(())
     }
 
     /// Reads over what is here of a body that nobody wanted. If that is not all of it, no other
     /// request can follow.
-    fn settle_request_body(&mut self) {
+    fn settle_request_body(&mut self) -> bool {
         let mut state = self.shared.lock();
         let State {
             input,
@@ -115,6 +117,7 @@ impl Connection<'_> {
         let unwanted = Arc::strong_count(&self.shared) == 1 && !*expects;
         while unwanted && matches!(body.step(input), Ok(Step::Frame(_))) {}
         self.last |= !body.is_done();
+        body.is_done()
     }
 
     /// Completes the head with what frames the answer on this connection; none if it has no body.
