@@ -5,11 +5,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
 use memchr::{memchr, memchr_iter};
 
 use super::{Refusal, fault, target};
+use crate::config::{ListenerLimit, Size};
 
 /// Fields that fit on the stack. More are not taken whatever the limits say.
 const MOST_FIELDS: usize = 256;
@@ -33,13 +34,13 @@ pub struct Limits {
     pub fields: usize,
 }
 
-impl Default for Limits {
-    /// Room for large cookies, tokens and queries, and no more than one host needs.
-    fn default() -> Self {
+impl From<&ListenerLimit> for Limits {
+    fn from(limit: &ListenerLimit) -> Self {
+        let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
         Self {
-            head: 128 * 1024,
-            target: 64 * 1024,
-            fields: 128,
+            head: bytes(limit.head),
+            target: bytes(limit.target),
+            fields: limit.fields,
         }
     }
 }
@@ -50,6 +51,17 @@ pub struct RequestHead {
     pub uri: Uri,
     pub version: Version,
     pub headers: HeaderMap,
+}
+
+impl RequestHead {
+    pub fn into_request<B>(self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        request
+    }
 }
 
 #[derive(Debug)]
@@ -213,15 +225,19 @@ fn headers(
 mod tests {
     use super::*;
 
+    fn limits() -> Limits {
+        Limits::from(&ListenerLimit::default())
+    }
+
     fn parsed(text: &str) -> Result<Option<RequestHead>, Refusal> {
-        request(&mut BytesMut::from(text), &Limits::default())
+        request(&mut BytesMut::from(text), &limits())
     }
 
     #[test]
     fn a_head_is_taken_whole_and_what_follows_is_left() {
         let mut buffer =
             BytesMut::from("\r\nPOST /a?b HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n\r\nrest");
-        let head = request(&mut buffer, &Limits::default()).unwrap().unwrap();
+        let head = request(&mut buffer, &limits()).unwrap().unwrap();
         assert_eq!(
             (head.method, head.uri.to_string()),
             (Method::POST, "/a?b".to_owned())
@@ -302,7 +318,7 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_strictly() {
-        let parsed = |text: &str| response(&mut BytesMut::from(text), &Limits::default());
+        let parsed = |text: &str| response(&mut BytesMut::from(text), &limits());
         let head = parsed("HTTP/1.1 200 Fine\r\nA: é\r\n\r\nbody")
             .unwrap()
             .unwrap();

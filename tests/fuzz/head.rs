@@ -3,7 +3,8 @@
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, request};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pointsman::config::ListenerLimit;
 use pointsman::message::{Target, hop};
 use pointsman::wire::chunked::{Decoded, Decoder};
 use pointsman::wire::{Limits, RequestHead, ResponseHead};
@@ -60,8 +61,7 @@ fn as_request(bytes: &[u8]) -> bool {
         &head.headers,
         &mut written,
     );
-    let roomy = Limits::default();
-    let again = parse::request(&mut written, &roomy).expect("what we write we take");
+    let again = parse::request(&mut written, &roomy()).expect("what we write we take");
     let again = again.expect("it is whole");
     assert!(written.is_empty());
     assert_eq!(
@@ -94,7 +94,7 @@ fn handle(head: RequestHead) {
     for name in [HOST, CONTENT_LENGTH] {
         assert_eq!(lines(&forwarded, &name), lines(&head.headers, &name));
     }
-    let parts = parts(head);
+    let (parts, ()) = head.into_request(()).into_parts();
     let Ok(target) = Target::parse(&parts) else {
         return;
     };
@@ -108,11 +108,9 @@ fn handle(head: RequestHead) {
     assert_eq!(parts.headers.get_all(HOST).iter().count().max(1), 1);
 }
 
-fn parts(head: RequestHead) -> request::Parts {
-    let mut request = Request::new(());
-    (*request.method_mut(), *request.uri_mut()) = (head.method, head.uri);
-    (*request.version_mut(), *request.headers_mut()) = (head.version, head.headers);
-    request.into_parts().0
+/// What we write may be a little longer than what was read.
+fn roomy() -> Limits {
+    Limits::from(&ListenerLimit::default())
 }
 
 fn as_answer(bytes: &[u8]) -> bool {
@@ -131,7 +129,7 @@ fn as_answer(bytes: &[u8]) -> bool {
     assert!(!headers.contains_key(TRANSFER_ENCODING));
     let mut written = BytesMut::new();
     encode::response(head.status, &headers, &mut written);
-    let again = parse::response(&mut written, &Limits::default()).expect("what we write we take");
+    let again = parse::response(&mut written, &roomy()).expect("what we write we take");
     let again = again.expect("it is whole");
     assert_eq!((again.status, &again.headers), (head.status, &headers));
     true

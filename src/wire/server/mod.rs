@@ -220,27 +220,17 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         head: RequestHead,
         length: BodyLength,
     ) -> (Request<Body>, Option<oneshot::Sender<Upgraded>>) {
-        let RequestHead {
-            method,
-            uri,
-            version,
-            headers,
-        } = head;
         let mut state = self.shared.lock();
         state.body = length.into();
-        let expects = lines(&headers, &EXPECT)
+        let expects = lines(&head.headers, &EXPECT)
             .next()
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        state.expects = expects && version == Version::HTTP_11 && !state.body.is_done();
+        state.expects = expects && head.version == Version::HTTP_11 && !state.body.is_done();
         let body = match length {
             BodyLength::Empty => Body::empty(),
             _ => Body::new(RequestBody::new(&self.shared)),
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.version_mut() = version;
-        *request.headers_mut() = headers;
+        let mut request = head.into_request(body);
         let asks = length == BodyLength::Empty && has(request.headers(), &UPGRADE);
         let upgrade = asks.then(|| {
             let (sender, on_upgrade) = OnUpgrade::new();
