@@ -1,7 +1,7 @@
 //! Where a message ends: whatever could be read in two ways is refused and goes nowhere, and what
 //! is forwarded has exactly one framing.
 
-use crate::harness::{Client, Origin, Proxy, Received};
+use crate::harness::{Client, Origin, Proxy, Received, eventually};
 
 const POST: &str = "POST /a HTTP/1.1\r\nHost: a\r\n";
 /// What follows a head that is to be refused: would any of it be taken for a request, it would show.
@@ -134,6 +134,42 @@ fn a_head_of_doubtful_lines_is_refused_and_goes_nowhere() {
     ];
     for (bytes, status) in table {
         assert_refused(&proxy, &origin, bytes, status);
+    }
+}
+
+/// Of a request that is whole or not: how many are skipped must not depend on the network.
+#[test]
+fn one_empty_line_before_a_request_is_skipped_and_a_second_refused_in_whatever_pieces() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::to(&origin.url());
+    let first = "";
+    let later = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    for before in [first, later] {
+        for (lines, status) in [("\r\n", 200), ("\r\n\r\n", 400), ("\r\n\r\n\r\n", 400)] {
+            for size in [1, 2, 3, lines.len()] {
+                let name = format!("{lines:?} in pieces of {size}, after {before:?}");
+                let mut client = Client::connect(proxy.address());
+                client.send(before);
+                if !before.is_empty() {
+                    assert_eq!(client.response().status, 200, "{name}");
+                }
+                for piece in lines.as_bytes().chunks(size) {
+                    client.send(piece);
+                    eventually("the piece is read", || client.far_end().has_read_all());
+                }
+                let asked = origin.received().len();
+                client.send("GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
+                assert_eq!(client.response().status, status, "{name}");
+                let reached = origin.received().len() - asked;
+                assert_eq!(reached, usize::from(status == 200), "{name}");
+            }
+        }
+    }
+    // All in one piece.
+    for (lines, status) in [("\r\n", 200), ("\r\n\r\n", 400)] {
+        let mut client = Client::connect(proxy.address());
+        client.send(format!("{lines}GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.response().status, status, "{lines:?} at once");
     }
 }
 

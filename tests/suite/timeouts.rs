@@ -200,6 +200,23 @@ fn whoever_takes_little_at_a_time_is_not_taken_for_stalled() {
     proxy.counts("pointsman_errors_total", &[], 0.0);
 }
 
+/// Old clients send one after a body, and then perhaps nothing for a while.
+#[test]
+fn an_empty_line_begins_no_request_whose_head_must_come_in_time() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::with_config(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[[listener]]\n\
+         address = \"127.0.0.1:0\"\ntimeout = {{ header = \"{LIMIT}\" }}\n{}",
+        route("all", "/*", &origin.url())
+    ));
+    let mut client = Client::connect(proxy.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.response().text(), "o");
+    client.send("\r\n");
+    thread::sleep(PAUSE * 5);
+    assert_eq!(client.get("a", "/").text(), "o");
+}
+
 #[test]
 fn events_may_be_far_apart() {
     let origin = Origin::new(|_| {

@@ -62,6 +62,7 @@ where
         closing,
         alarm: Alarm::new(terms.header_timeout),
         begun: true,
+        skipped: false,
         requests: 0,
         last: false,
     };
@@ -121,6 +122,8 @@ struct Connection<'a, C> {
     alarm: Alarm,
     /// The first byte of the head has come. For the first request the time runs from the connection.
     begun: bool,
+    /// An empty line before the head was skipped, and another will not be.
+    skipped: bool,
     requests: u64,
     /// No further request will be read.
     last: bool,
@@ -132,9 +135,12 @@ impl<C: Future<Output = ()>> Connection<'_, C> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         loop {
+            // It begins nothing: a client that sends one after a body may ask no more.
+            self.skipped = self.skipped || parse::skip_empty_line(&mut state.input);
             if !state.input.is_empty() {
                 let parsed = parse::request(&mut state.input, &self.terms.limits);
                 if let Some(head) = parsed.map_err(Refused::Rule)? {
+                    self.skipped = false;
                     return Poll::Ready(Ok(Some(head)));
                 }
                 if !std::mem::replace(&mut self.begun, true) {

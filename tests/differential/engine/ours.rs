@@ -42,6 +42,7 @@ fn limits() -> Limits {
 
 /// A whole one, or none yet.
 fn request(buffer: &mut BytesMut) -> Result<Option<Message>, Refusal> {
+    parse::skip_empty_line(buffer);
     let Some(head) = parse::request(buffer, &limits())? else {
         return Ok(None);
     };
