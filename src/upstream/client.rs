@@ -146,6 +146,8 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         let joined;
         let target = match server.base_path.as_str() {
             "" => own,
+            // `OPTIONS *` asks the server as a whole, wherever on it our paths begin.
+            _ if own == "*" => own,
             // Base path and request path meet in exactly one slash.
             base => {
                 joined = format!("{base}{own}");

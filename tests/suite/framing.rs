@@ -222,6 +222,24 @@ fn a_target_in_the_right_form_arrives_in_origin_form() {
     }
 }
 
+/// It is about the server as a whole, which no path of ours is put before.
+#[test]
+fn an_asterisk_arrives_as_it_is_also_where_the_upstream_has_a_path() {
+    let origin = Origin::named("o");
+    for path in ["", "/", "/base", "/base/"] {
+        let proxy = Proxy::to(&format!("{}{path}", origin.url()));
+        let mut client = Client::connect(proxy.address());
+        for (line, target) in [
+            ("OPTIONS *", "*".to_owned()),
+            ("OPTIONS /x", format!("{}/x", path.trim_end_matches('/'))),
+        ] {
+            client.send(format!("{line} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+            assert_eq!(client.response().status, 200, "{line} to {path:?}");
+            assert_eq!(origin.last().target, target, "{line} to {path:?}");
+        }
+    }
+}
+
 #[test]
 fn a_head_beyond_a_limit_is_refused_with_the_limits_own_status() {
     let origin = Origin::named("o");
