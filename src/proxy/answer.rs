@@ -2,8 +2,9 @@
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::Body as _;
 
 use super::body::{Observed, Watch};
 use super::upgrade::Tunnel;
@@ -34,10 +35,8 @@ impl Answer {
     pub(super) fn rejection(rejection: Rejection, page: &Page, request_id: &str) -> Self {
         let response = rejection.answer(page, request_id);
         Self {
-            response: response.map(AnswerBody::from),
             why: rejection.why(),
-            kind: Kind::Plain,
-            watch: None,
+            ..Self::own(response.map(AnswerBody::from))
         }
     }
 
@@ -46,7 +45,7 @@ impl Answer {
         let to = HeaderValue::try_from(to).map_err(|_| Why::BadRequest)?;
         let mut response = redirect.status.into_response();
         response.headers_mut().insert(LOCATION, to);
-        Ok(Self::plain(response.map(AnswerBody::from)))
+        Ok(Self::own(response.map(AnswerBody::from)))
     }
 
     pub(super) fn respond(respond: &Respond) -> Self {
@@ -55,10 +54,21 @@ impl Answer {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, respond.content_type.clone());
+        Self::own(response)
+    }
+
+    /// Made here, and whole: it says its length to HEAD as to GET (RFC 9110 section 9.3.2), where an
+    /// upstream's says only what the upstream did.
+    fn own(mut response: Response<AnswerBody>) -> Self {
+        let length = response.body().size_hint().exact();
+        if let Some(length) = length.filter(|_| !is_bodiless(response.status())) {
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         Self::plain(response)
     }
 
-    pub(super) fn plain(response: Response<AnswerBody>) -> Self {
+    fn plain(response: Response<AnswerBody>) -> Self {
         Self {
             response,
             why: Why::Ok,
@@ -105,6 +115,7 @@ impl Answer {
             kind,
             watch,
         } = self;
+        let bodiless = bodiless || is_bodiless(response.status());
         let status = response.status().as_u16();
         let outcome = match kind {
             Kind::Tunnel(tunnel) => {
@@ -116,10 +127,14 @@ impl Answer {
             Kind::Plain => Outcome::Answer,
         };
         record.answered(status, outcome);
-        // 204 and 304 have no body whatever the method.
-        if bodiless || matches!(status, 204 | 304) {
+        if bodiless {
             record.ends(why);
         }
         response.map(|body| Body::new(Observed::new(body, record, why, watch)))
     }
+}
+
+/// Whatever the method.
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
