@@ -13,6 +13,7 @@ mod cli;
 mod deploy;
 mod differential;
 mod draining;
+mod endings;
 mod error_pages;
 mod errors;
 mod examples;

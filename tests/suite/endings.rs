@@ -1,0 +1,112 @@
+//! How an answer ends: what is whole looks whole to its client, and what broke off never does.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use socket2::Socket;
+
+use crate::harness::{Client, End, Origin, Proxy, Reply, eventually, route};
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\nhello";
+const OLD: &str = "GET {} HTTP/1.0\r\nHost: a\r\n\r\n";
+
+/// Sends these bytes and then nothing, for as long as the other side wants.
+fn held(bytes: &'static str) -> Reply {
+    Reply::Take(Box::new(move |mut stream: TcpStream| {
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let _ = stream.read(&mut [0]);
+    }))
+}
+
+/// Sends these bytes and resets when the other side has passed them on.
+fn reset(bytes: &'static str) -> Reply {
+    Reply::Take(Box::new(move |mut stream: TcpStream| {
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let proxy = End::new(stream.peer_addr().unwrap(), stream.local_addr().unwrap());
+        eventually("it is read", || proxy.has_read_all());
+        Socket::from(stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }))
+}
+
+/// A client of HTTP/1.0 has nothing but the end of the connection to tell it where an answer ends.
+fn ask_as_of_old(proxy: &Proxy, target: &str) -> Client {
+    let mut client = Client::connect(proxy.address());
+    client.send(OLD.replace("{}", target));
+    let head = client.try_head().unwrap();
+    assert_eq!(head.status, 200, "{target}");
+    for length in ["content-length", "transfer-encoding"] {
+        assert_eq!(head.all(length), [""; 0], "{target}");
+    }
+    assert_eq!(head.header("connection"), "close", "{target}");
+    client
+}
+
+#[track_caller]
+fn assert_reset(mut client: Client, name: &str) {
+    let end = client.until_closed();
+    let end = end.map(|bytes| bytes.len()).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset), "{name}");
+}
+
+#[test]
+fn an_answer_that_its_end_alone_ends_is_reset_if_it_breaks_off_and_closed_if_it_is_whole() {
+    let origin = Origin::new(|received| match received.target.as_str() {
+        "/chunks" => Reply::Raw(format!("{CHUNKED}0\r\n\r\n").into_bytes()),
+        "/close" => Reply::RawClose(UNTIL_CLOSE.as_bytes().to_vec()),
+        "/short" => Reply::RawClose(CHUNKED.as_bytes().to_vec()),
+        "/malformed" => Reply::RawClose(format!("{CHUNKED}x\r\n").into_bytes()),
+        "/reset" => reset(UNTIL_CLOSE),
+        "/stalled" => held(CHUNKED),
+        other => panic!("{other}"),
+    });
+    let route = route("all", "/*", &origin.url());
+    let proxy = Proxy::start(&format!("{route}timeout.idle = \"300ms\"\n"));
+    for target in ["/chunks", "/close"] {
+        let mut client = ask_as_of_old(&proxy, target);
+        assert_eq!(client.until_closed().unwrap(), b"hello", "{target}");
+    }
+    for target in ["/short", "/malformed", "/reset", "/stalled"] {
+        assert_reset(ask_as_of_old(&proxy, target), target);
+    }
+    // Whoever can tell from the framing is not reset: what came before could be lost by it.
+    let mut client = Client::connect(proxy.address());
+    client.send("GET /short HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.try_head().unwrap();
+    assert_eq!(client.until_closed().unwrap(), b"5\r\nhello\r\n");
+}
+
+#[test]
+fn an_answer_that_its_end_alone_ends_is_reset_when_the_process_ends_in_the_middle_of_it() {
+    let origin = Origin::new(|_| held(CHUNKED));
+    for signal in ["TERM", "KILL"] {
+        let route = route("all", "/*", &origin.url());
+        let mut proxy = Proxy::start(&format!("server.shutdown_grace = \"100ms\"\n{route}"));
+        let client = ask_as_of_old(&proxy, "/");
+        proxy.signal(signal);
+        proxy.wait();
+        assert_reset(client, signal);
+    }
+}
+
+#[test]
+fn an_answer_that_its_end_alone_ends_is_reset_when_its_client_is_given_up() {
+    let origin = Origin::new(|_| {
+        Reply::Take(Box::new(|mut stream: TcpStream| {
+            let head = b"HTTP/1.1 200 OK\r\n\r\n";
+            stream.write_all(head).unwrap();
+            while stream.write_all(&[b'x'; 64 * 1024]).is_ok() {}
+        }))
+    });
+    let proxy = Proxy::with_config(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[[listener]]\n\
+         address = \"127.0.0.1:0\"\ntimeout = {{ write = \"300ms\" }}\n{}",
+        route("all", "/*", &origin.url())
+    ));
+    let client = ask_as_of_old(&proxy, "/");
+    proxy.counts("pointsman_errors_total", &[("why", "client_stalled")], 1.0);
+    assert_reset(client, "stalled");
+}
