@@ -1,12 +1,14 @@
 //! How an answer ends: what is whole looks whole to its client, and what broke off never does.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
-use crate::harness::{Client, End, Origin, Proxy, Reply, eventually, route};
+use crate::harness::{Client, DEADLINE, End, Origin, Proxy, Reply, eventually, route};
 
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
 const UNTIL_CLOSE: &str = "HTTP/1.1 200 OK\r\n\r\nhello";
@@ -109,4 +111,72 @@ fn an_answer_that_its_end_alone_ends_is_reset_when_its_client_is_given_up() {
     let client = ask_as_of_old(&proxy, "/");
     proxy.counts("pointsman_errors_total", &[("why", "client_stalled")], 1.0);
     assert_reset(client, "stalled");
+}
+
+/// A connection that takes little before its client reads.
+fn narrow(proxy: &Proxy) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 * 1024).unwrap();
+    socket.connect(&proxy.address().into()).unwrap();
+    socket.into()
+}
+
+/// More than the client and the proxy's socket to it take, and less than the proxy's other one.
+const LATE: usize = 220_000;
+
+/// The client has not read its answer yet when something is wrong with the rest of its request.
+#[test]
+fn an_answer_that_is_here_whole_is_not_cut_off_by_what_the_client_sends_after_it() {
+    for framing in [
+        "Content-Length: 220000",
+        "Transfer-Encoding: chunked",
+        "Connection: close",
+    ] {
+        for (fault, sent) in [
+            ("malformed", "no chunk\r\n"),
+            ("stalled", ""),
+            ("large", "f\r\n0123456789abcde\r\n"),
+        ] {
+            let name = format!("{framing} {fault}");
+            let (tell, told) = channel();
+            let tell = Mutex::new(tell);
+            let origin = Origin::raw(move |mut stream| {
+                let mut head = Vec::new();
+                while !head.ends_with(b"1\r\nu\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    head.push(byte[0]);
+                }
+                let body = "x".repeat(LATE);
+                let answer = match framing {
+                    "Transfer-Encoding: chunked" => format!("{LATE:x}\r\n{body}\r\n0\r\n\r\n"),
+                    _ => body,
+                };
+                let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n{answer}");
+                stream.write_all(answer.as_bytes()).unwrap();
+                if framing == "Connection: close" {
+                    stream.shutdown(Shutdown::Write).unwrap();
+                }
+                let own = End::new(stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+                eventually("the proxy's kernel has it all", || own.has_sent_all());
+                tell.lock().unwrap().send(()).unwrap();
+                let _ = stream.read_to_end(&mut Vec::new());
+            });
+            let route = route("all", "/*", &origin.url());
+            let limits = "limit.body = \"8B\"\ntimeout.idle = \"500ms\"\n";
+            let proxy = Proxy::start(&format!("{route}{limits}"));
+            let mut client = Client::on(narrow(&proxy));
+            client
+                .send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nu\r\n");
+            told.recv_timeout(DEADLINE).expect(&name);
+            client.send(sent);
+            eventually("the fault is noticed", || client.far_end().has_read_all());
+            if fault == "stalled" {
+                std::thread::sleep(Duration::from_millis(1000));
+            }
+            let response = client.try_response(false);
+            let length = response.map(|response| (response.status, response.body.len()));
+            assert_eq!(length.ok(), Some((200, LATE)), "{name}");
+        }
+    }
 }
