@@ -1,6 +1,7 @@
 //! A connection over TCP or a unix socket: the same to whoever reads and writes it.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
@@ -133,6 +134,12 @@ pub(crate) enum ReadHalf {
 impl ReadHalf {
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         either!(self, half => half.try_read(buffer))
+    }
+
+    /// How many of one byte are there to be read, asked of the kernel and not of the poller.
+    pub(crate) fn peek(&self) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit()];
+        either!(self, half => SockRef::from(half.as_ref()).peek(&mut byte))
     }
 
     /// The whole again; none if the halves are of two connections.

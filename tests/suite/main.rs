@@ -39,6 +39,7 @@ mod problems;
 mod programs;
 mod proxy_protocol;
 mod relaying;
+mod reuse;
 mod routing;
 mod settling;
 mod socket_files;

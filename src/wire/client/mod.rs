@@ -70,16 +70,15 @@ impl<G> Connection<G> {
         }
     }
 
-    /// Is it still open, with nothing said on it unasked? Costs no system call if nothing happened.
-    pub fn is_usable(&self) -> bool {
-        let mut byte = [0];
-        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        self.input.is_empty()
-            && self
-                .read
-                .try_read(&mut byte)
-                .as_ref()
-                .is_err_and(would_block)
+    /// Is it still open, with nothing said on it unasked? What the poller has seen costs no system
+    /// call; `surely` asks the kernel, for what happened since the poller was last asked.
+    pub fn is_usable(&self, surely: bool) -> bool {
+        let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let read = match surely {
+            true => self.read.peek(),
+            false => self.read.try_read(&mut [0]),
+        };
+        self.input.is_empty() && read.is_err_and(would_block)
     }
 }
 

@@ -224,6 +224,12 @@ impl Proxy {
         assert!(sent.success(), "the process is there");
     }
 
+    /// Does the process take no step, after a signal that stops it?
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()));
+        stat.is_ok_and(|stat| stat.contains(") T "))
+    }
+
     /// Waits for the process to end by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let end = Instant::now() + DEADLINE;
