@@ -23,9 +23,9 @@ impl End {
         Self { local, peer }
     }
 
-    /// Nothing that arrived is still to be read.
+    /// Nothing that arrived is still to be read, by nobody if the connection is gone.
     pub(crate) fn has_read_all(self) -> bool {
-        self.row().is_some_and(|row| row.unread == 0)
+        self.row().is_none_or(|row| row.unread == 0)
     }
 
     /// The peer has taken all that was written, or its kernel has.
