@@ -17,6 +17,7 @@ readonly test_programs=(
     haproxy:haproxy
     nginx:nginx-light
     python3:python3
+    strace:strace
     systemd-analyze:systemd
 )
 readonly bench_programs=(

@@ -2,10 +2,13 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -56,7 +59,10 @@ impl Stream {
         match self {
             Self::Tcp(stream) => {
                 let (read, write) = stream.into_split();
-                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+                (
+                    ReadHalf::Tcp(read),
+                    WriteHalf::Tcp(TcpWriteHalf::new(write)),
+                )
             }
             Self::Unix(stream) => {
                 let (read, write) = stream.into_split();
@@ -135,10 +141,19 @@ impl ReadHalf {
         either!(self, half => half.as_ref().poll_read_ready(cx))
     }
 
+    /// How many of one byte are there to be read, asked of the kernel and not of the poller.
+    pub(crate) fn peek(&self) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit()];
+        either!(self, half => SockRef::from(half.as_ref()).peek(&mut byte))
+    }
+
     /// The whole again; none if the halves are of two connections.
     pub(crate) fn reunite(self, write: WriteHalf) -> Option<Stream> {
         match (self, write) {
-            (Self::Tcp(read), WriteHalf::Tcp(write)) => read.reunite(write).ok().map(Stream::Tcp),
+            (Self::Tcp(read), WriteHalf::Tcp(mut write)) => {
+                let write = write.half.take()?;
+                read.reunite(write).ok().map(Stream::Tcp)
+            }
             (Self::Unix(read), WriteHalf::Unix(write)) => {
                 read.reunite(write).ok().map(Stream::Unix)
             }
@@ -159,21 +174,37 @@ impl AsyncRead for ReadHalf {
 
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
-    Tcp(tcp::OwnedWriteHalf),
+    Tcp(TcpWriteHalf),
     Unix(unix::OwnedWriteHalf),
+}
+
+/// Does the same with either kind of stream that is written to.
+macro_rules! write_to {
+    ($self:expr, $stream:ident => $act:expr) => {
+        match $self {
+            Self::Tcp(half) => {
+                let $stream = half.stream()?;
+                $act
+            }
+            Self::Unix(half) => {
+                let $stream: &UnixStream = half.as_ref();
+                $act
+            }
+        }
+    };
 }
 
 impl WriteHalf {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, half => half.try_write(bytes))
+        write_to!(self, stream => stream.try_write(bytes))
     }
 
     pub(crate) fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        either!(self, half => half.try_write_vectored(parts))
+        write_to!(self, stream => stream.try_write_vectored(parts))
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, half => half.as_ref().poll_write_ready(cx))
+        write_to!(self, stream => stream.poll_write_ready(cx))
     }
 
     /// Resolves when a write may get further than the last one did.
@@ -181,15 +212,58 @@ impl WriteHalf {
         poll_fn(|cx| self.poll_write_ready(cx)).await
     }
 
-    /// Resolves when the connection has broken, whether or not anybody reads from it.
-    pub(crate) async fn broken(&self) {
-        let error = either!(self, half => half.ready(Interest::ERROR).await);
-        // The poller itself fails only when its runtime ends.
-        drop(error);
+    /// Resolves when the connection has broken, whether or not anybody reads from it. The poller
+    /// itself fails only when its runtime ends.
+    pub(crate) async fn broken(&self) -> io::Result<()> {
+        write_to!(self, stream => stream.ready(Interest::ERROR).await.map(drop))
     }
 
     /// Says that nothing more comes, though all the rest is still read.
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        either!(self, half => SockRef::from(half.as_ref()).shutdown(Shutdown::Write))
+        write_to!(self, stream => SockRef::from(stream).shutdown(Shutdown::Write))
+    }
+
+    /// Shall the peer see a reset when the connection is dropped, or the process dies? A unix socket
+    /// knows none.
+    pub(crate) fn reset_when_dropped(&self, resets: bool) -> io::Result<()> {
+        if let Self::Tcp(half) = self {
+            let linger = resets.then_some(Duration::ZERO);
+            SockRef::from(half.stream()?).set_linger(linger)?;
+            half.resets.store(resets, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Tokio's own half says that nothing more comes when it is dropped. A reset after that would be
+/// too late: the peer has the end already.
+#[derive(Debug)]
+pub(crate) struct TcpWriteHalf {
+    /// None only while it is being dropped or reunited.
+    half: Option<tcp::OwnedWriteHalf>,
+    resets: AtomicBool,
+}
+
+impl TcpWriteHalf {
+    fn new(half: tcp::OwnedWriteHalf) -> Self {
+        Self {
+            half: Some(half),
+            resets: AtomicBool::new(false),
+        }
+    }
+
+    fn stream(&self) -> io::Result<&TcpStream> {
+        let half = self.half.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(half.as_ref())
+    }
+}
+
+impl Drop for TcpWriteHalf {
+    fn drop(&mut self) {
+        if *self.resets.get_mut()
+            && let Some(half) = self.half.take()
+        {
+            half.forget();
+        }
     }
 }

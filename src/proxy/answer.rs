@@ -1,8 +1,9 @@
 //! An answer on its way back to the client.
 
 use axum::response::IntoResponse;
-use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderValue, Response};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::Body as _;
 
 use super::body::{Observed, Watch};
 use super::upgrade::Tunnel;
@@ -33,10 +34,8 @@ impl Answer {
     pub(super) fn rejection(rejection: Rejection, page: &Page, request_id: &str) -> Self {
         let response = rejection.answer(page, request_id);
         Self {
-            response: response.map(AnswerBody::from),
             why: rejection.why(),
-            kind: Kind::Plain,
-            watch: None,
+            ..Self::own(response.map(AnswerBody::from))
         }
     }
 
@@ -45,7 +44,7 @@ impl Answer {
         let to = HeaderValue::try_from(to).map_err(|_| Why::BadRequest)?;
         let mut response = redirect.status.into_response();
         response.headers_mut().insert(LOCATION, to);
-        Ok(Self::plain(response.map(AnswerBody::from)))
+        Ok(Self::own(response.map(AnswerBody::from)))
     }
 
     pub(super) fn respond(respond: &Respond) -> Self {
@@ -54,10 +53,21 @@ impl Answer {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, respond.content_type.clone());
+        Self::own(response)
+    }
+
+    /// Made here, and whole: it says its length to HEAD as to GET (RFC 9110 section 9.3.2), where an
+    /// upstream's says only what the upstream did.
+    fn own(mut response: Response<AnswerBody>) -> Self {
+        let length = response.body().size_hint().exact();
+        if let Some(length) = length.filter(|_| !is_bodiless(response.status())) {
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
         Self::plain(response)
     }
 
-    pub(super) fn plain(response: Response<AnswerBody>) -> Self {
+    fn plain(response: Response<AnswerBody>) -> Self {
         Self {
             response,
             why: Why::Ok,
@@ -116,4 +126,9 @@ impl Answer {
         record.answered(status, outcome);
         response.map(|body| Observed::new(body, record, why, watch))
     }
+}
+
+/// Whatever the method.
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

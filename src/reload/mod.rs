@@ -85,7 +85,7 @@ impl Follower {
                 }
                 () = sleep(SWEEP), if reloader.has_retired() => {}
             }
-            watch.refresh(&reloader.files(), reloader.settings());
+            watch.refresh(&reloader.files(), reloader.settings()).await;
             reloader.sweep();
         }
     }
@@ -110,10 +110,10 @@ impl Default for Look {
 
 impl Look {
     async fn take(&mut self, reloader: &mut Reloader, watch: &Watch) {
-        let written = watch.writer_is_busy();
+        let written = watch.writer_is_busy().await;
         let reading = reloader.read().await;
         // A writer that was done by now may have been in the middle of it when we read.
-        let busy = written || watch.writer_is_busy();
+        let busy = written || watch.writer_is_busy().await;
         self.absent.note(reading.hash().is_none(), reloader);
         if !reloader.is_news(&reading) {
             self.settling = None;

@@ -20,11 +20,14 @@ pub(super) struct Watch {
     poll_interval: Time,
     poll_at: Instant,
     signal: Arc<Signal>,
-    watcher: Option<RecommendedWatcher>,
+    watcher: Option<Running>,
     /// The operator knows that there is none.
     told: bool,
     places: Places,
 }
+
+/// A watcher with a thread of its own, shared with whoever waits for that.
+type Running = Arc<Mutex<RecommendedWatcher>>;
 
 /// What the watcher's thread tells.
 #[derive(Debug, Default)]
@@ -83,15 +86,16 @@ impl Watch {
         }
     }
 
-    /// Has somebody written to the file and not closed it?
-    pub(super) fn writer_is_busy(&self) -> bool {
+    /// Has somebody written to the file and not closed it, by now?
+    pub(super) async fn writer_is_busy(&self) -> bool {
+        catch_up(self.watcher.as_ref()).await;
         let seen = self.signal.seen();
         let mut places = self.places.0.iter();
         places.any(|(place, _)| seen.open.contains(place))
     }
 
     /// Follows changed settings, and files and directories that were replaced.
-    pub(super) fn refresh(&mut self, files: &[PathBuf], settings: &Reload) {
+    pub(super) async fn refresh(&mut self, files: &[PathBuf], settings: &Reload) {
         let changed = self.mode != settings.mode || self.poll_interval != settings.poll_interval;
         (self.mode, self.poll_interval) = (settings.mode, settings.poll_interval);
         if changed {
@@ -100,7 +104,11 @@ impl Watch {
         let ended = std::mem::take(&mut self.signal.seen().ended);
         let unwatched = watches(self.mode) && self.watcher.is_none();
         if changed || ended || unwatched || self.places != Places::of(files) {
+            // The one before ends after the new one has begun, so that no event is missed between,
+            // and not before it has told what it knows.
+            let before = self.watcher.take();
             self.rebuild(files);
+            catch_up(before.as_ref()).await;
         }
     }
 
@@ -110,14 +118,12 @@ impl Watch {
         let places = &self.places;
         let watched = |path: &Path| path.parent().is_some_and(|parent| places.holds(parent));
         self.signal.seen().open.retain(|path| watched(path));
-        // The one before ends after the new one has begun, so that no event is missed between.
-        let _before = self.watcher.take();
         if self.places.0.is_empty() || !watches(self.mode) {
             return;
         }
         match watcher(&self.signal, &self.places) {
             Ok(watcher) => {
-                self.watcher = Some(watcher);
+                self.watcher = Some(Arc::new(Mutex::new(watcher)));
                 if std::mem::take(&mut self.told) {
                     tracing::info!("the configuration is watched again");
                 }
@@ -163,6 +169,23 @@ impl Places {
 
     fn holds(&self, path: &Path) -> bool {
         self.0.iter().any(|(place, _)| place == path)
+    }
+}
+
+/// Waits until all that has happened so far is noted. On a busy machine the watcher's thread may be
+/// late, and a writer that it has not told of would be taken for none.
+async fn catch_up(watcher: Option<&Running>) {
+    let Some(watcher) = watcher.map(Arc::clone) else {
+        return;
+    };
+    // There is nothing to configure: what counts is that the thread answers, after the events that
+    // came before the question.
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        watcher.configure(notify::Config::default())
+    });
+    if let Ok(Err(error)) = asked.await {
+        tracing::debug!(%error, "the watcher does not answer");
     }
 }
 

@@ -85,29 +85,44 @@ pub(super) struct Attempt<'u, 'a, I> {
     pub(super) interim: I,
 }
 
+/// Which connection a try may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pick {
+    /// One that was used before, if the poller knows nothing against it.
+    Idle,
+    /// One that was used before and that the kernel knows nothing against either: what is sent on it
+    /// cannot be sent again, and that is worth a system call.
+    Sure,
+    New,
+}
+
 impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
     /// A server that cannot be connected to has seen nothing of the request, so the next one is
     /// tried, each at most once.
     pub(super) async fn send(mut self, body: Body) -> Result<Response<AnswerBody>, ExchangeError> {
-        let (server, connection) = self.connection(true).await?;
         // Whether the origin saw a request whose connection broke cannot be known. One without a
         // body that changes nothing may be sent again.
         let again = body.is_end_stream() && is_safe(&self.head.method);
+        let pick = if again { Pick::Idle } else { Pick::Sure };
+        let (server, connection) = self.connection(pick).await?;
         match self.exchange(server, connection, body).await {
             Err(failure) if again && failure.reused && !failure.answered => {
-                let (server, connection) = self.connection(false).await?;
+                let (server, connection) = self.connection(Pick::New).await?;
                 Ok(self.exchange(server, connection, Body::empty()).await?)
             }
             result => Ok(result?),
         }
     }
 
-    async fn connection(&self, reuse: bool) -> Result<(&'u Server, Counted), ExchangeError> {
+    async fn connection(&self, pick: Pick) -> Result<(&'u Server, Counted), ExchangeError> {
         let upstream = self.upstream;
         let pool = upstream.pool.worker(self.caller.worker);
         let mut error = ExchangeError::NoServer;
         for server in upstream.candidates(self.caller.worker) {
-            if reuse && let Some(connection) = pool.checkout(&server.place, self.caller.now) {
+            if pick != Pick::New
+                && let Some(connection) =
+                    pool.checkout(&server.place, self.caller.now, pick == Pick::Sure)
+            {
                 return Ok((server, connection));
             }
             match self.connect(&server.place).await {
@@ -146,6 +161,8 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         let joined;
         let target = match server.base_path.as_str() {
             "" => own,
+            // `OPTIONS *` asks the server as a whole, wherever on it our paths begin.
+            _ if own == "*" => own,
             // Base path and request path meet in exactly one slash.
             base => {
                 joined = format!("{base}{own}");

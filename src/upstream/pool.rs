@@ -75,13 +75,14 @@ struct Idle {
 }
 
 impl WorkerPool {
-    /// The connection used last, so that those not needed grow old.
-    pub(super) fn checkout(&self, server: &Place, now: Instant) -> Option<Counted> {
+    /// The connection used last, so that those not needed grow old; `surely` as in
+    /// [`Connection::is_usable`].
+    pub(super) fn checkout(&self, server: &Place, now: Instant, surely: bool) -> Option<Counted> {
         let shelf = &mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = shelf.of(server)?;
         while let Some(Idle { connection, since }) = connections.pop_back() {
             let idle = now.saturating_duration_since(since);
-            if idle < self.settings.idle_timeout && connection.is_usable() {
+            if idle < self.settings.idle_timeout && connection.is_usable(surely) {
                 return Some(connection);
             }
         }

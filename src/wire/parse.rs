@@ -7,11 +7,12 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
 
 use super::head_end::{check_unfinished, head_end, is_line_too_long, is_sound, is_worth_parsing};
 use super::{Refusal, fault, target};
+use crate::config::{ListenerLimit, Size};
 use crate::message::maps;
 
 /// Fields that fit on the stack. More are not taken whatever the limits say.
@@ -36,13 +37,13 @@ pub struct Limits {
     pub fields: usize,
 }
 
-impl Default for Limits {
-    /// Room for large cookies, tokens and queries, and no more than one host needs.
-    fn default() -> Self {
+impl From<&ListenerLimit> for Limits {
+    fn from(limit: &ListenerLimit) -> Self {
+        let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
         Self {
-            head: 128 * 1024,
-            target: 64 * 1024,
-            fields: 128,
+            head: bytes(limit.head),
+            target: bytes(limit.target),
+            fields: limit.fields,
         }
     }
 }
@@ -55,6 +56,17 @@ pub struct RequestHead {
     pub headers: HeaderMap,
 }
 
+impl RequestHead {
+    pub fn into_request<B>(self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        request
+    }
+}
+
 #[derive(Debug)]
 pub struct ResponseHead {
     pub status: StatusCode,
@@ -62,9 +74,19 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
 }
 
+/// Takes an empty line off the front of `buffer`; was there one? RFC 9112 section 2.2 asks to skip one
+/// before a request line, as old clients send one after a body. It is apart from the request, so that
+/// whoever reads can tell the first from a second, in whatever pieces they arrive.
+pub fn skip_empty_line(buffer: &mut BytesMut) -> bool {
+    let empty = buffer.starts_with(b"\r\n");
+    if empty {
+        buffer.advance(2);
+    }
+    empty
+}
+
 /// Takes a request's head off the front of `buffer`; none if it is not all there yet.
 pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
-    skip_empty_line(buffer);
     let mut fields = NO_FIELDS;
     let mut parsed = httparse::Request::new(&mut []);
     let parsing = match is_worth_parsing(buffer) {
@@ -170,13 +192,6 @@ impl Head {
     }
 }
 
-/// One empty line before a request line is a relic that RFC 9112 section 2.2 asks to skip.
-fn skip_empty_line(buffer: &mut BytesMut) {
-    if buffer.starts_with(b"\r\n") {
-        let _ = buffer.split_to(2);
-    }
-}
-
 fn version(minor: Option<u8>) -> Result<Version, Refusal> {
     match minor {
         Some(0) => Ok(Version::HTTP_10),
@@ -211,15 +226,20 @@ fn headers(
 mod tests {
     use super::*;
 
+    fn limits() -> Limits {
+        Limits::from(&ListenerLimit::default())
+    }
+
     fn parsed(text: &str) -> Result<Option<RequestHead>, Refusal> {
-        request(&mut BytesMut::from(text), &Limits::default())
+        request(&mut BytesMut::from(text), &limits())
     }
 
     #[test]
     fn a_head_is_taken_whole_and_what_follows_is_left() {
         let mut buffer =
             BytesMut::from("\r\nPOST /a?b HTTP/1.1\r\nHost: x\r\nA: 1\r\nA: 2\r\n\r\nrest");
-        let head = request(&mut buffer, &Limits::default()).unwrap().unwrap();
+        assert!(skip_empty_line(&mut buffer) && !skip_empty_line(&mut buffer));
+        let head = request(&mut buffer, &limits()).unwrap().unwrap();
         assert_eq!(
             (head.method, head.uri.to_string()),
             (Method::POST, "/a?b".to_owned())
@@ -269,7 +289,7 @@ mod tests {
             ("GET  / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
             ("GET / a HTTP/1.1\r\n\r\n", Refusal::RequestLine),
             ("G\tT / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
-            ("\r\n\r\nGET / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
+            ("\r\nGET / HTTP/1.1\r\n\r\n", Refusal::RequestLine),
             ("\x16\x03\x01\x02", Refusal::RequestLine),
         ];
         for (text, expected) in table {
@@ -300,7 +320,7 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_strictly() {
-        let parsed = |text: &str| response(&mut BytesMut::from(text), &Limits::default());
+        let parsed = |text: &str| response(&mut BytesMut::from(text), &limits());
         let head = parsed("HTTP/1.1 200 Fine\r\nA: é\r\n\r\nbody")
             .unwrap()
             .unwrap();

@@ -1,12 +1,15 @@
 //! Heads of requests and answers, and chunks: what is accepted can be written and read again, and
 //! means the same however it was cut.
 
+use std::fmt::Debug;
+
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, request};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use pointsman::config::ListenerLimit;
 use pointsman::message::{Target, hop};
 use pointsman::wire::chunked::{Decoded, Decoder};
-use pointsman::wire::{Limits, RequestHead, ResponseHead};
+use pointsman::wire::{Limits, Refusal, RequestHead};
 use pointsman::wire::{encode, framing, parse};
 
 use crate::Subject;
@@ -40,16 +43,15 @@ fn run(bytes: &[u8]) -> bool {
 }
 
 fn as_request(bytes: &[u8]) -> bool {
-    let whole = parse::request(&mut BytesMut::from(bytes), &LIMITS);
-    // Each look at the bytes skips one empty line: there only the pieces decide.
-    if !bytes.starts_with(b"\r\n\r\n") {
-        let pieces = in_pieces(bytes, |buffer| parse::request(buffer, &LIMITS));
-        let seen = |head: &RequestHead| format!("{head:?}");
-        assert_eq!(
-            whole.as_ref().ok().map(|head| head.as_ref().map(seen)),
-            pieces.as_ref().ok().map(|head| head.as_ref().map(seen))
-        );
-    }
+    // As a connection does it.
+    let reader = || {
+        let mut skipped = false;
+        move |buffer: &mut BytesMut| {
+            skipped = skipped || parse::skip_empty_line(buffer);
+            parse::request(buffer, &LIMITS)
+        }
+    };
+    let whole = whole_and_in_pieces(bytes, reader);
     let Ok(Some(head)) = whole else {
         return false;
     };
@@ -61,8 +63,7 @@ fn as_request(bytes: &[u8]) -> bool {
         forwarded: None,
     };
     encode::request(&sent, &mut written);
-    let roomy = Limits::default();
-    let again = parse::request(&mut written, &roomy).expect("what we write we take");
+    let again = parse::request(&mut written, &roomy()).expect("what we write we take");
     let again = again.expect("it is whole");
     assert!(written.is_empty());
     assert_eq!(
@@ -95,7 +96,7 @@ fn handle(head: RequestHead) {
     for name in [HOST, CONTENT_LENGTH] {
         assert_eq!(lines(&forwarded, &name), lines(&head.headers, &name));
     }
-    let parts = parts(head);
+    let (parts, ()) = head.into_request(()).into_parts();
     let Ok(target) = Target::parse(&parts) else {
         return;
     };
@@ -109,21 +110,14 @@ fn handle(head: RequestHead) {
     assert_eq!(parts.headers.get_all(HOST).iter().count().max(1), 1);
 }
 
-fn parts(head: RequestHead) -> request::Parts {
-    let mut request = Request::new(());
-    (*request.method_mut(), *request.uri_mut()) = (head.method, head.uri);
-    (*request.version_mut(), *request.headers_mut()) = (head.version, head.headers);
-    request.into_parts().0
+/// What we write may be a little longer than what was read.
+fn roomy() -> Limits {
+    Limits::from(&ListenerLimit::default())
 }
 
 fn as_answer(bytes: &[u8]) -> bool {
-    let whole = parse::response(&mut BytesMut::from(bytes), &LIMITS);
-    let pieces = in_pieces(bytes, |buffer| parse::response(buffer, &LIMITS));
-    let seen = |head: &ResponseHead| format!("{head:?}");
-    assert_eq!(
-        whole.as_ref().ok().map(|head| head.as_ref().map(seen)),
-        pieces.as_ref().ok().map(|head| head.as_ref().map(seen))
-    );
+    let reader = || |buffer: &mut BytesMut| parse::response(buffer, &LIMITS);
+    let whole = whole_and_in_pieces(bytes, reader);
     let Ok(Some(head)) = whole else {
         return false;
     };
@@ -132,7 +126,7 @@ fn as_answer(bytes: &[u8]) -> bool {
     assert!(!headers.contains_key(TRANSFER_ENCODING));
     let mut written = BytesMut::new();
     encode::response(head.status, &headers, &mut written);
-    let again = parse::response(&mut written, &Limits::default()).expect("what we write we take");
+    let again = parse::response(&mut written, &roomy()).expect("what we write we take");
     let again = again.expect("it is whole");
     assert_eq!((again.status, &again.headers), (head.status, &headers));
     true
@@ -167,6 +161,29 @@ fn chunks(pieces: &[&[u8]]) -> Option<(Vec<u8>, bool, HeaderMap)> {
         }
     }
     Some((data, false, HeaderMap::new()))
+}
+
+/// Reads the bytes at once and in pieces, each with a reader of its own: it comes to the same. Only may
+/// a fault show earlier in pieces, when the line that has it is not at its end.
+fn whole_and_in_pieces<T: Debug, R>(
+    bytes: &[u8],
+    reader: impl Fn() -> R,
+) -> Result<Option<T>, Refusal>
+where
+    R: FnMut(&mut BytesMut) -> Result<Option<T>, Refusal>,
+{
+    let whole = reader()(&mut BytesMut::from(bytes));
+    let pieces = in_pieces(bytes, reader());
+    if let (Ok(None), Err(_)) = (&whole, &pieces) {
+        let ended = [bytes, b"\r\n\r\n"].concat();
+        let refusal = reader()(&mut BytesMut::from(&ended[..]));
+        assert!(refusal.is_err(), "refused in pieces, taken at once");
+    } else {
+        let seen =
+            |read: &Result<Option<T>, Refusal>| read.as_ref().ok().map(|head| format!("{head:?}"));
+        assert_eq!(seen(&whole), seen(&pieces));
+    }
+    whole
 }
 
 fn in_pieces<T, E>(

@@ -91,6 +91,7 @@ LINES = [
     Case("line without a colon", [GET + b"no colon\r\n\r\n"]),
     Case("name that is no token", [GET + b"X(Y): z\r\n\r\n"], ("x(y)",)),
     Case("empty line before the request", [b"\r\n" + GET + b"\r\n"]),
+    Case("two empty lines before the request", [b"\r\n\r\n" + GET + b"\r\n"]),
     Case("two spaces in the request line", [b"GET  /a HTTP/1.1\r\nHost: a\r\n\r\n"]),
     Case("HTTP/1.2", [b"GET /a HTTP/1.2\r\nHost: a\r\n\r\n"]),
     Case("HTTP/2.0 in words", [b"GET /a HTTP/2.0\r\nHost: a\r\n\r\n"]),

@@ -134,7 +134,7 @@ fn counters_of_a_route_that_stays_go_on_and_those_of_a_removed_one_go_after_a_la
     });
     proxy.apply(&stays);
     for _ in 0..3 {
-        let metrics = proxy.metrics();
+        let metrics = proxy.metrics_at_rest();
         assert_eq!(gauged(&metrics), None, "gone from the next scrape");
         let bytes = metrics.get("pointsman_response_bytes_total", &[("route", "goes")]);
         assert_eq!(
@@ -161,5 +161,5 @@ fn counters_of_a_route_that_stays_go_on_and_those_of_a_removed_one_go_after_a_la
         Some(0.0),
         "taken back, it counts from new"
     );
-    assert_eq!(counted(&proxy.metrics(), "stays"), 100.0);
+    assert_eq!(counted(&proxy.metrics_at_rest(), "stays"), 100.0);
 }

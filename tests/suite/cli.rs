@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Origin, Proxy, Said, Told, get, pointsman_in, request};
+use crate::harness::{Client, Origin, Proxy, Said, Told, eventually, get, pointsman_in, request};
 
 /// Did it succeed, what did it say, and of what did it complain?
 fn run_in(directory: &Path, arguments: &[&str]) -> (bool, String, String) {
@@ -52,12 +52,10 @@ fn in_an_empty_directory_it_serves_a_demo_and_tells_how_to_try_it() {
     );
     assert_eq!(seen["headers"]["x-forwarded-for"], "127.0.0.1");
     assert_eq!(get(proxy.admin(), "/healthz").status, 200);
-    assert_eq!(
-        proxy
-            .metrics()
-            .sum("pointsman_requests_total", &[("route", "demo")]),
-        1.0
-    );
+    eventually("it is counted", || {
+        let requests = [("route", "demo")];
+        proxy.metrics().sum("pointsman_requests_total", &requests) == 1.0
+    });
 }
 
 #[test]
@@ -105,12 +103,10 @@ fn with_to_it_stands_in_front_of_one_app() {
     let proxy = Told::start(directory.path(), &arguments);
     assert_eq!(as_told(&proxy).text(), "app");
     assert_eq!(origin.last().target, "/base/hello");
-    assert_eq!(
-        proxy
-            .metrics()
-            .sum("pointsman_requests_total", &[("route", "app")]),
-        1.0
-    );
+    eventually("it is counted", || {
+        let requests = [("route", "app")];
+        proxy.metrics().sum("pointsman_requests_total", &requests) == 1.0
+    });
 }
 
 #[test]

@@ -184,6 +184,75 @@ fn the_answer_to_head_has_the_head_and_nothing_more() {
     }
 }
 
+/// What GET would be told, HEAD is told (RFC 9110 section 9.3.2), whoever of us answers.
+#[test]
+fn head_is_told_the_same_as_get_by_every_answer_of_our_own() {
+    let proxy = Proxy::start(&format!(
+        "{}[[route]]\npath = \"/text\"\nrespond = {{ body = \"some text\" }}\n\
+         [[route]]\npath = \"/empty\"\nrespond = {{ status = 404 }}\n\
+         [[route]]\npath = \"/none\"\nrespond = {{ status = 204 }}\n\
+         [[route]]\npath = \"/moved\"\nredirect = {{ to = \"https://a.example/\" }}\n",
+        down()
+    ));
+    let host = "Host: a";
+    for (path, line, length) in [
+        ("/text", host, Some("9")),
+        ("/empty", host, Some("0")),
+        ("/none", host, None),
+        ("/moved", host, Some("0")),
+        ("/down", host, Some("")),
+        ("/down", "Host: a\r\nAccept: text/html", Some("")),
+        ("/nowhere", host, Some("")),
+        ("/a/../b", host, Some("")),
+        ("/text", "X: no host", Some("")),
+        ("/text", "Host: a\r\nContent-Length: 5, 5", Some("")),
+        (
+            "/text",
+            "Host: a\r\nTransfer-Encoding: gzip, chunked",
+            Some(""),
+        ),
+    ] {
+        let asked = |method: &str| {
+            let mut client = Client::connect(proxy.address());
+            client.send(format!("{method} {path} HTTP/1.1\r\n{line}\r\n\r\n"));
+            let mut answer = client.try_response(method == "HEAD").unwrap();
+            let of_one = ["date", "x-request-id"];
+            answer
+                .headers
+                .retain(|(name, _)| !of_one.contains(&name.as_str()));
+            answer.headers.sort();
+            answer
+        };
+        let (get, head) = (asked("GET"), asked("HEAD"));
+        assert_eq!(
+            (head.status, &head.headers),
+            (get.status, &get.headers),
+            "{path} {line:?}"
+        );
+        let own = get.body.len().to_string();
+        let length = length.map(|length| {
+            if length.is_empty() {
+                own.as_str()
+            } else {
+                length
+            }
+        });
+        assert_eq!(
+            head.all("content-length"),
+            Vec::from_iter(length),
+            "{path} {line:?}"
+        );
+    }
+}
+
+#[test]
+fn head_is_told_no_length_that_the_upstream_did_not_tell() {
+    let origin = Origin::new(|_| Reply::Raw(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n".to_vec()));
+    let proxy = Proxy::to(&origin.url());
+    let head = request(proxy.address(), "HEAD", "/", &[], "");
+    assert_eq!((head.status, head.all("content-length")), (200, vec![]));
+}
+
 #[test]
 fn an_answer_of_the_upstream_is_passed_on_whatever_it_says() {
     let origin = Origin::new(|_| Reply::Whole(502, Vec::new(), b"its own".to_vec()));

@@ -1,7 +1,7 @@
 //! Where a message ends: whatever could be read in two ways is refused and goes nowhere, and what
 //! is forwarded has exactly one framing.
 
-use crate::harness::{Client, Origin, Proxy, Received};
+use crate::harness::{Client, Origin, Proxy, Received, eventually};
 
 const POST: &str = "POST /a HTTP/1.1\r\nHost: a\r\n";
 /// What follows a head that is to be refused: would any of it be taken for a request, it would show.
@@ -137,6 +137,44 @@ fn a_head_of_doubtful_lines_is_refused_and_goes_nowhere() {
     }
 }
 
+/// Of a request that is whole or not: how many are skipped must not depend on the network.
+#[test]
+fn one_empty_line_before_a_request_is_skipped_and_a_second_refused_in_whatever_pieces() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::to(&origin.url());
+    let first = "";
+    let later = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    for before in [first, later] {
+        for (lines, status) in [("\r\n", 200), ("\r\n\r\n", 400), ("\r\n\r\n\r\n", 400)] {
+            for size in [1, 2, 3, lines.len()] {
+                let name = format!("{lines:?} in pieces of {size}, after {before:?}");
+                let mut client = Client::connect(proxy.address());
+                let end = client.far_end();
+                client.send(before);
+                if !before.is_empty() {
+                    assert_eq!(client.response().status, 200, "{name}");
+                }
+                for piece in lines.as_bytes().chunks(size) {
+                    let _ = client.try_send(piece);
+                    eventually("the piece is read", || end.has_read_all());
+                }
+                let asked = origin.received().len();
+                // What was refused may be closed by now.
+                let _ = client.try_send("GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
+                assert_eq!(client.response().status, status, "{name}");
+                let reached = origin.received().len() - asked;
+                assert_eq!(reached, usize::from(status == 200), "{name}");
+            }
+        }
+    }
+    // All in one piece.
+    for (lines, status) in [("\r\n", 200), ("\r\n\r\n", 400)] {
+        let mut client = Client::connect(proxy.address());
+        client.send(format!("{lines}GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.response().status, status, "{lines:?} at once");
+    }
+}
+
 #[test]
 fn a_target_in_a_form_that_its_method_does_not_have_is_refused() {
     let origin = Origin::named("o");
@@ -183,6 +221,24 @@ fn a_target_in_the_right_form_arrives_in_origin_form() {
             "{line}"
         );
         assert_eq!(origin.last().target, target, "{line}");
+    }
+}
+
+/// It is about the server as a whole, which no path of ours is put before.
+#[test]
+fn an_asterisk_arrives_as_it_is_also_where_the_upstream_has_a_path() {
+    let origin = Origin::named("o");
+    for path in ["", "/", "/base", "/base/"] {
+        let proxy = Proxy::to(&format!("{}{path}", origin.url()));
+        let mut client = Client::connect(proxy.address());
+        for (line, target) in [
+            ("OPTIONS *", "*".to_owned()),
+            ("OPTIONS /x", format!("{}/x", path.trim_end_matches('/'))),
+        ] {
+            client.send(format!("{line} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+            assert_eq!(client.response().status, 200, "{line} to {path:?}");
+            assert_eq!(origin.last().target, target, "{line} to {path:?}");
+        }
     }
 }
 
@@ -291,5 +347,10 @@ fn a_malformed_chunk_ends_the_request_and_the_connection() {
         assert_eq!(origin.received(), [], "{body:?}");
     }
     let errors = [("why", "client_gone")];
-    assert_eq!(proxy.metrics().sum("pointsman_errors_total", &errors), 0.0);
+    assert_eq!(
+        proxy
+            .metrics_at_rest()
+            .sum("pointsman_errors_total", &errors),
+        0.0
+    );
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::harness::{Client, Origin, Proxy, Reply, eventually, free_port, route};
@@ -91,6 +92,69 @@ fn an_origin_that_ends_after_an_interim_answer_has_not_answered() {
     let seen = (response.status, response.header("x-pointsman-error"));
     assert_eq!(seen, (502, "upstream_reset"));
     assert_eq!(origin.received().len(), 1);
+}
+
+/// What a connection that was used before says to the next request, then what a new one says to the
+/// same; each closes after it.
+fn fickle(reused: &'static [u8], new: &'static [u8]) -> Origin {
+    let first = AtomicBool::new(true);
+    Origin::raw(move |mut stream| {
+        if !skip_head(&mut stream) {
+            return;
+        }
+        if first.swap(false, Ordering::Relaxed) {
+            stream.write_all(FINAL).unwrap();
+            if skip_head(&mut stream) {
+                stream.write_all(reused).unwrap();
+            }
+        } else {
+            stream.write_all(new).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_request_that_is_sent_again_has_the_interim_answers_of_the_second_try_alone() {
+    let new = [HINTS.as_bytes(), FINAL].concat().leak();
+    let origin = fickle(b"", new);
+    let proxy = Proxy::start(&format!(
+        "server.workers = 1\n{}",
+        route("all", "/*", &origin.url())
+    ));
+    let mut client = Client::connect(proxy.address());
+    assert_eq!(client.get("a", "/").text(), "final");
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.try_head().unwrap().status, 103);
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str()), (200, "final"));
+    assert_eq!(origin.connections(), 2, "it was sent again");
+    // Another 103 would be taken for the answer to this.
+    assert_eq!(client.get("a", "/a/../b").status, 400);
+}
+
+/// Who has been told hints would be told others, of a try that it knows nothing of; and an origin that
+/// began to answer has seen the request.
+#[test]
+fn a_request_whose_answer_has_begun_is_not_sent_again() {
+    for begun in [HINTS, PROCESSING, CONTINUE, "HTTP/1.1 1"] {
+        let new = [HINTS.as_bytes(), FINAL].concat().leak();
+        let origin = fickle(begun.as_bytes(), new);
+        let proxy = Proxy::start(&format!(
+            "server.workers = 1\n{}",
+            route("all", "/*", &origin.url())
+        ));
+        let mut client = Client::connect(proxy.address());
+        assert_eq!(client.get("a", "/").text(), "final");
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut response = client.response();
+        if [HINTS, PROCESSING].contains(&begun) {
+            assert!([102, 103].contains(&response.status), "{begun:?}");
+            response = client.response();
+        }
+        let seen = (response.status, response.header("x-pointsman-error"));
+        assert_eq!(seen, (502, "upstream_reset"), "{begun:?}");
+        assert_eq!(origin.connections(), 1, "{begun:?}");
+    }
 }
 
 const EXPECTS: &str = "Host: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n";

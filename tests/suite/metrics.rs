@@ -30,7 +30,7 @@ fn the_counters_of_a_route_go_on_through_a_hundred_reloads_changed_or_not() {
             proxy.counts(seconds, &[("route", "kept")], f64::from(round));
         }
     }
-    assert_eq!(proxy.metrics().series(REQUESTS).count(), 2);
+    assert_eq!(proxy.metrics_at_rest().series(REQUESTS).count(), 2);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn no_request_can_make_a_series() {
         assert_eq!(ask(method, "a", "/unknown"), 404);
     }
     proxy.counts(REQUESTS, &[], 4.0);
-    let before = proxy.metrics().count();
+    let before = proxy.metrics_at_rest().count();
     for number in 0..5_000 {
         let method = if number % 2 == 0 {
             "GET".to_owned()
@@ -61,7 +61,7 @@ fn no_request_can_make_a_series() {
         ask(&method, &format!("h{number}.example"), &path);
     }
     proxy.counts(REQUESTS, &[], 5_004.0);
-    let metrics = proxy.metrics();
+    let metrics = proxy.metrics_at_rest();
     assert_eq!(metrics.count(), before);
     for client in ["EVIL", "h7", "/x"] {
         assert!(!metrics.0.contains(client), "{client} is a label");
@@ -89,7 +89,7 @@ fn errors_of_the_proxy_are_told_apart_from_the_upstreams() {
         proxy.get(path);
     }
     proxy.counts(REQUESTS, &[], 6.0);
-    let metrics = proxy.metrics();
+    let metrics = proxy.metrics_at_rest();
     let error =
         |route, why| metrics.get("pointsman_errors_total", &[("route", route), ("why", why)]);
     assert_eq!(error("refused", "connect_refused"), Some(2.0));
@@ -146,7 +146,7 @@ fn bounds_that_are_no_bounds_are_refused_and_others_wait_for_a_restart() {
 
     let proxy = Proxy::start(&format!("metrics.buckets = [0.1, 0.7]\n{route}"));
     proxy.get("/r");
-    let metrics = proxy.metrics();
+    let metrics = proxy.metrics_at_rest();
     for bound in ["0.1", "0.7", "+Inf"] {
         assert_eq!(
             metrics.sum(
@@ -217,7 +217,7 @@ fn the_lifetime_of_a_stream_is_no_latency() {
     proxy.counts("pointsman_tunnels", &[], 1.0);
     drop(clients);
     proxy.counts(IN_FLIGHT, &[], 0.0);
-    let metrics = proxy.metrics();
+    let metrics = proxy.metrics_at_rest();
     let count = |name: &str| metrics.sum(&format!("pointsman_{name}_seconds_count"), &[]);
     assert_eq!(count("stream_duration"), 2.0);
     assert_eq!(count("request_duration"), 0.0);
@@ -253,7 +253,7 @@ fn clients_that_vanish_at_any_moment_are_all_counted_and_leave_nothing_behind() 
     proxy.counts(REQUESTS, &[], f64::from(CLIENTS));
     proxy.counts(IN_FLIGHT, &[], 0.0);
     proxy.counts("pointsman_connections", &[], 0.0);
-    let metrics = proxy.metrics();
+    let metrics = proxy.metrics_at_rest();
     let whole = metrics.sum(REQUESTS, &[("code", "200")]);
     let gone = metrics.sum(REQUESTS, &[("code", "499")]);
     assert_eq!(whole + gone, f64::from(CLIENTS));
@@ -287,7 +287,7 @@ fn a_scrape_of_two_thousand_routes_does_not_hold_requests_up() {
         });
         let scrapes = [(); 5].map(|()| {
             let asked = Instant::now();
-            let metrics = proxy.metrics();
+            let metrics = proxy.metrics_at_rest();
             assert_eq!(metrics.series(REQUESTS).count(), 2_000);
             asked.elapsed()
         });
@@ -331,7 +331,7 @@ fn routes_and_upstreams_of_look_alike_names_are_counted_apart() {
         }
     }
     proxy.counts(REQUESTS, &[], (1..=names.len()).sum::<usize>() as f64);
-    let metrics = proxy.metrics();
+    let metrics = proxy.metrics_at_rest();
     for (at, (route, upstream)) in names.iter().enumerate() {
         let labels = [("code", "200"), ("method", "GET"), ("route", *route)];
         let requests = metrics.get(REQUESTS, &labels);

@@ -75,7 +75,7 @@ fn python_ends_agree_on_compression_and_talk_through_fifty_reloads() {
     });
     assert_eq!(talk.end(), expected);
     proxy.counts("pointsman_tunnels", &[], 0.0);
-    let metrics = proxy.metrics();
+    let metrics = proxy.metrics_at_rest();
     assert_eq!(metrics.sum("pointsman_errors_total", &[]), 0.0);
     let sent = metrics.sum("pointsman_request_bytes_total", &[("route", "python")]);
     let incompressible = (ROUNDS * 70_000 + (16 << 20)) as f64;

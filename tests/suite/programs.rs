@@ -99,7 +99,10 @@ fn serves_files(proxy: &Proxy) {
     let head = request(proxy.address(), "HEAD", "/large.bin", &[], "");
     assert_eq!(head.header("content-length"), LARGE.to_string());
     assert_eq!(proxy.get("/none").status, 404);
-    assert_eq!(proxy.metrics().sum("pointsman_errors_total", &[]), 0.0);
+    assert_eq!(
+        proxy.metrics_at_rest().sum("pointsman_errors_total", &[]),
+        0.0
+    );
 }
 
 #[test]

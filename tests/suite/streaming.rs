@@ -128,7 +128,7 @@ fn an_upload_waits_for_the_upstream_and_not_in_the_proxys_memory() {
     let most = most.load(Ordering::Relaxed);
     assert!(most < before + GROWTH, "from {before} to {most} bytes");
     let bytes = proxy
-        .metrics()
+        .metrics_at_rest()
         .sum("pointsman_request_bytes_total", &[("route", "all")]);
     assert_eq!(bytes, LENGTH as f64);
 }

@@ -115,6 +115,37 @@ fn an_upstream_may_be_silent_in_its_answer_while_the_client_sends() {
     proxy.counts("pointsman_errors_total", &[], 0.0);
 }
 
+/// The client has sent all that it has, long before the upstream, which says nothing meanwhile, has
+/// taken it.
+#[test]
+fn an_upstream_may_be_silent_in_its_answer_while_it_takes_the_request_little_by_little() {
+    const LENGTH: usize = 3 * RATE;
+    let origin = Origin::raw(|mut stream| {
+        let mut byte = [0];
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head).unwrap();
+        let mut piece = vec![0; RATE / 20];
+        for _ in 0..LENGTH / piece.len() {
+            thread::sleep(Duration::from_millis(50));
+            stream.read_exact(&mut piece).unwrap();
+        }
+        stream.write_all(b"4\r\ndone\r\n0\r\n\r\n").unwrap();
+    });
+    let proxy = with("idle = \"1s\"", &origin);
+    let mut client = Client::connect(proxy.address());
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n"
+    ));
+    client.send(vec![b'u'; LENGTH]);
+    assert_eq!(client.response().text(), "done");
+    proxy.counts("pointsman_errors_total", &[], 0.0);
+}
+
 #[test]
 fn a_request_that_takes_too_long_in_all_ends_before_or_within_its_answer() {
     let silent =
@@ -230,6 +261,23 @@ fn whoever_takes_little_at_a_time_is_not_taken_for_stalled() {
         thread::sleep(Duration::from_millis(100));
     }
     proxy.counts("pointsman_errors_total", &[], 0.0);
+}
+
+/// Old clients send one after a body, and then perhaps nothing for a while.
+#[test]
+fn an_empty_line_begins_no_request_whose_head_must_come_in_time() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::with_config(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[[listener]]\n\
+         address = \"127.0.0.1:0\"\ntimeout = {{ header = \"{LIMIT}\" }}\n{}",
+        route("all", "/*", &origin.url())
+    ));
+    let mut client = Client::connect(proxy.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!(client.response().text(), "o");
+    client.send("\r\n");
+    thread::sleep(PAUSE * 5);
+    assert_eq!(client.get("a", "/").text(), "o");
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn events_that_nobody_takes_are_drained_all_the_same() {
     let goes = route("goes", "/*", &origin.url());
     let drain = "reload = { mode = \"off\", drain_timeout = \"1s\" }\n";
     let proxy = Proxy::start(&format!("{drain}{goes}"));
-    let mut client = Client::from(narrow(proxy.address()));
+    let mut client = Client::on(narrow(proxy.address()));
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.try_head().unwrap().status, 200);
     proxy.apply(&format!(

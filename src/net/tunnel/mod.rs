@@ -95,8 +95,8 @@ async fn carry(up: &mut Direction<'_>, down: &mut Direction<'_>) -> Result<(), E
 /// nothing, or because it had finished. What it had said before is still carried.
 async fn watch(client: &WriteHalf, upstream: &WriteHalf, clock: &Clock) -> Infallible {
     let end = tokio::select! {
-        () = client.broken() => End::ClientBroke,
-        () = upstream.broken() => End::UpstreamBroke,
+        _ = client.broken() => End::ClientBroke,
+        _ = upstream.broken() => End::UpstreamBroke,
     };
     clock.one_side_broke(end);
     pending().await

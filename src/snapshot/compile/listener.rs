@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::super::{Listener, Snapshot};
 use super::{Surroundings, fingerprint};
 use crate::config::{
-    self, Address, Config, KeyPath, ListenerLimit, ListenerTimeout, Peers, Problem, Size,
+    self, Address, Config, KeyPath, ListenerLimit, ListenerTimeout, Peers, Problem,
 };
 use crate::message::forwarded::Trusted;
 use crate::net::Seldom;
@@ -123,13 +123,8 @@ fn build(
 }
 
 fn terms(timeout: &ListenerTimeout, limit: &ListenerLimit) -> Terms {
-    let bytes = |size: Size| usize::try_from(size.0).unwrap_or(usize::MAX);
     Terms {
-        limits: Limits {
-            head: bytes(limit.head),
-            target: bytes(limit.target),
-            fields: limit.fields,
-        },
+        limits: Limits::from(limit),
         header_timeout: timeout.header.0,
         idle_timeout: timeout.idle.0,
         write_timeout: timeout.write.0,

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::super::incoming::{Incoming, Step};
-use super::super::socket::poll_fill;
-use super::{Connection, Exchange, Reclaim};
+use super::{Exchange, Reclaim};
 
 /// The body of an answer. Most are small and arrive with their head: for them nothing is allocated,
 /// and the connection is free at once.
@@ -110,10 +109,8 @@ impl Rest {
 impl<G: Send + Unpin + 'static> Upload for Under<G> {
     fn poll_send(&self, cx: &mut Context<'_>) {
         let mut exchange = self.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(exchange) = &mut *exchange
-            && let Err(cause) = exchange.upload(cx)
-        {
-            exchange.failed = Some(cause);
+        if let Some(exchange) = &mut *exchange {
+            exchange.upload(cx);
         }
     }
 }
@@ -148,19 +145,17 @@ impl<G: Send + Unpin + 'static, R: Reclaim<G>> http_body::Body for ResponseBody<
         let Some(exchange) = &mut *guard else {
             return Poll::Ready(None);
         };
-        if let Some(failed) = exchange.failed.take() {
-            return Poll::Ready(Some(Err(axum::Error::new(failed))));
-        }
-        exchange.upload(cx).map_err(axum::Error::new)?;
+        exchange.upload(cx);
         let frame = loop {
-            let Connection { read, input, .. } = &mut exchange.connection;
+            let input = &mut exchange.connection.input;
             match this.incoming.step(input).map_err(axum::Error::new)? {
                 Step::Frame(frame) => break Some(frame),
                 Step::End => break None,
                 Step::Starved => {
-                    let read = ready!(poll_fill(read, input, cx)).map_err(axum::Error::new)?;
+                    let read = ready!(exchange.poll_fill(cx)).map_err(axum::Error::new)?;
                     if read == 0 {
-                        this.incoming.ended().map_err(axum::Error::new)?;
+                        let ended = this.incoming.ended();
+                        ended.map_err(|_| axum::Error::new(exchange.cut_off()))?;
                         *guard = None;
                         return Poll::Ready(None);
                     }

@@ -71,16 +71,15 @@ impl<G> Connection<G> {
         }
     }
 
-    /// Is it still open, with nothing said on it unasked? Costs no system call if nothing happened.
-    pub fn is_usable(&self) -> bool {
-        let mut byte = [0];
-        let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        self.input.is_empty()
-            && self
-                .read
-                .try_read(&mut byte)
-                .as_ref()
-                .is_err_and(would_block)
+    /// Is it still open, with nothing said on it unasked? What the poller has seen costs no system
+    /// call; `surely` asks the kernel, for what happened since the poller was last asked.
+    pub fn is_usable(&self, surely: bool) -> bool {
+        let would_block = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let read = match surely {
+            true => self.read.peek(),
+            false => self.read.try_read(&mut [0]),
+        };
+        self.input.is_empty() && read.is_err_and(would_block)
     }
 }
 
@@ -155,19 +154,50 @@ struct Exchange<G> {
     answered: bool,
     /// Half a request was sent: nothing else can follow it.
     broken: bool,
-    /// Why the request broke off, for the body of the answer to tell.
+    /// Why the request broke off. It is told where the answer needs more than has arrived already: an
+    /// answer that is here whole is the answer all the same.
     failed: Option<Cause>,
 }
 
 impl<G> Exchange<G> {
+    /// Sends on, and keeps what goes wrong until it matters.
+    fn upload(&mut self, cx: &mut Context<'_>) {
+        if let Err(cause) = self.try_upload(cx) {
+            self.failed = Some(cause);
+        }
+    }
+
+    /// Reads more of the answer; 0 is the end of the stream. Nothing more is waited for once the
+    /// request has broken off.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cause>> {
+        let Connection { read, input, .. } = &mut self.connection;
+        match (poll_fill(read, input, cx), self.failed.take()) {
+            (Poll::Ready(Ok(read)), failed) => {
+                self.failed = failed;
+                Poll::Ready(Ok(read))
+            }
+            (_, Some(cause)) => Poll::Ready(Err(cause)),
+            (read, None) => read.map_err(Cause::Closed),
+        }
+    }
+
+    /// Why the answer ends too early.
+    fn cut_off(&mut self) -> Cause {
+        let closed = || Cause::Closed(io::ErrorKind::UnexpectedEof.into());
+        self.failed.take().unwrap_or_else(closed)
+    }
+
     /// Sends on. An origin that stops reading may have answered already: then the rest of the
     /// request is given up, and the answer is what counts.
-    fn upload(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
+    fn try_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
         if self.upload.is_done() {
             return Ok(());
         }
         match self.upload.poll_send(&self.connection.write, cx) {
-            Poll::Ready(Err(SendError::Body(error))) => Err(Cause::Body(error)),
+            Poll::Ready(Err(SendError::Body(error))) => {
+                self.broken = true;
+                Err(Cause::Body(error))
+            }
             Poll::Ready(Err(SendError::Socket(_))) => {
                 self.upload.abandon();
                 self.broken = true;
@@ -183,9 +213,9 @@ impl<G> Exchange<G> {
         limits: &Limits,
         interim: &mut impl FnMut(StatusCode, &HeaderMap),
     ) -> Poll<Result<parse::ResponseHead, Cause>> {
-        self.upload(cx)?;
+        self.upload(cx);
         loop {
-            let Connection { read, input, .. } = &mut self.connection;
+            let input = &mut self.connection.input;
             while !input.is_empty()
                 && let Some(head) = parse::response(input, limits).map_err(Cause::Refused)?
             {
@@ -196,8 +226,8 @@ impl<G> Exchange<G> {
                     _ => return Poll::Ready(Ok(head)),
                 }
             }
-            match ready!(poll_fill(read, input, cx)).map_err(Cause::Closed)? {
-                0 => return Poll::Ready(Err(Cause::Closed(io::ErrorKind::UnexpectedEof.into()))),
+            match ready!(self.poll_fill(cx))? {
+                0 => return Poll::Ready(Err(self.cut_off())),
                 _ => self.answered = true,
             }
         }

@@ -70,6 +70,7 @@ pub async fn serve<M, H>(
         closing,
         alarm: Alarm::new(terms.header_timeout),
         begun: true,
+        skipped: false,
         requests: 0,
         last: false,
     };
@@ -130,6 +131,8 @@ struct Connection<'a> {
     alarm: Alarm,
     /// The first byte of the head has come. For the first request the time runs from the connection.
     begun: bool,
+    /// An empty line before the head was skipped, and another will not be.
+    skipped: bool,
     requests: u64,
     /// No further request will be read.
     last: bool,
@@ -141,9 +144,12 @@ impl Connection<'_> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         loop {
+            // It begins nothing: a client that sends one after a body may ask no more.
+            self.skipped = self.skipped || parse::skip_empty_line(&mut state.input);
             if !state.input.is_empty() {
                 let parsed = parse::request(&mut state.input, &self.terms.limits);
                 if let Some(head) = parsed.map_err(Refused::Rule)? {
+                    self.skipped = false;
                     return Poll::Ready(Ok(Some(head)));
                 }
                 if !std::mem::replace(&mut self.begun, true) {
@@ -229,27 +235,17 @@ impl Connection<'_> {
         head: RequestHead,
         length: BodyLength,
     ) -> (Request<Body>, Option<oneshot::Sender<Upgraded>>) {
-        let RequestHead {
-            method,
-            uri,
-            version,
-            headers,
-        } = head;
         let mut state = self.shared.lock();
         state.body = length.into();
-        let expects = lines(&headers, &EXPECT)
+        let expects = lines(&head.headers, &EXPECT)
             .next()
             .is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        state.expects = expects && version == Version::HTTP_11 && !state.body.is_done();
+        state.expects = expects && head.version == Version::HTTP_11 && !state.body.is_done();
         let body = match length {
             BodyLength::Empty => Body::empty(),
             _ => Body::new(RequestBody::new(&self.shared)),
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.version_mut() = version;
-        *request.headers_mut() = headers;
+        let mut request = head.into_request(body);
         let asks = length == BodyLength::Empty && has(request.headers(), &UPGRADE);
         let upgrade = asks.then(|| {
             let (sender, on_upgrade) = OnUpgrade::new();

@@ -76,6 +76,13 @@ impl Connection<'_> {
         let mut out = std::mem::take(&mut self.shared.lock().output);
         encode::response(head.status, &head.headers, out.head());
         maps::give_back(head.headers);
+        // Nothing but the end of the connection ends it. Until it is whole, whatever breaks it off
+        // must look like no such end.
+        let until_close = framing == Some(Framing::UntilClose);
+        if until_close {
+            let reset = self.shared.write.reset_when_dropped(true);
+            reset.map_err(|_| Gone)?;
+        }
         let mut sender = Sender::new(out, body, framing);
         let mut patience = Patience::default();
         poll_fn(|cx| match sender.poll_send(&self.shared.write, cx) {
@@ -97,6 +104,10 @@ impl Connection<'_> {
         })
         .await?;
         drop(rest);
+        if until_close {
+            let reset = self.shared.write.reset_when_dropped(false);
+            reset.map_err(|_| Gone)?;
+        }
         // What of the request was not read can be told from the next one only if all of it is here.
         if !settled {
             self.settle_request_body();

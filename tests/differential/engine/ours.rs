@@ -2,10 +2,11 @@
 //! ends of `wire` put them together.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Method, Version};
+use pointsman::config::ListenerLimit;
 use pointsman::message;
 use pointsman::wire::chunked::{Decoded, Decoder};
-use pointsman::wire::{BodyLength, Limits, Refusal, RequestHead, ResponseHead, Reuse};
+use pointsman::wire::{BodyLength, Limits, Refusal, ResponseHead, Reuse};
 use pointsman::wire::{framing, parse};
 
 use super::{End, Fields, Kind, Message, Reading, sorted};
@@ -35,29 +36,25 @@ pub(super) fn read(kind: Kind, stream: &[u8]) -> Reading {
     }
 }
 
+fn limits() -> Limits {
+    Limits::from(&ListenerLimit::default())
+}
+
 /// A whole one, or none yet.
 fn request(buffer: &mut BytesMut) -> Result<Option<Message>, Refusal> {
-    let Some(head) = parse::request(buffer, &Limits::default())? else {
+    parse::skip_empty_line(buffer);
+    let Some(head) = parse::request(buffer, &limits())? else {
         return Ok(None);
     };
     let length = framing::request(head.version, &head.headers)?;
     let last = framing::reuse(head.version, &head.headers) == Reuse::Close;
-    let RequestHead {
-        method,
-        uri,
-        version,
-        headers,
-    } = head;
+    let (head, ()) = head.into_request(()).into_parts();
     let line = vec![
-        method.as_str().into(),
-        uri.to_string().into_bytes(),
-        version_text(version),
+        head.method.as_str().into(),
+        head.uri.to_string().into_bytes(),
+        version_text(head.version),
     ];
-    let fields = fields(&headers);
-    let mut request = Request::new(());
-    (*request.method_mut(), *request.uri_mut()) = (method, uri);
-    (*request.version_mut(), *request.headers_mut()) = (version, headers);
-    let head = request.into_parts().0;
+    let fields = fields(&head.headers);
     let unserved = message::Target::parse(&head)
         .is_err_and(|why| matches!(why.word(), "bad_host" | "unsupported"));
     let body = body(length, buffer)?;
@@ -74,7 +71,7 @@ fn request(buffer: &mut BytesMut) -> Result<Option<Message>, Refusal> {
 
 /// A whole one, or none yet.
 fn answer(buffer: &mut BytesMut, head: bool) -> Result<Option<Message>, Refusal> {
-    let Some(answer) = parse::response(buffer, &Limits::default())? else {
+    let Some(answer) = parse::response(buffer, &limits())? else {
         return Ok(None);
     };
     let ResponseHead {

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::DEADLINE;
+use super::{DEADLINE, End};
 
 /// One connection, kept alive between requests.
 #[derive(Debug)]
@@ -38,8 +38,12 @@ impl Response {
     }
 }
 
-impl From<TcpStream> for Client {
-    fn from(stream: TcpStream) -> Self {
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::on(TcpStream::connect(address).expect("the proxy accepts connections"))
+    }
+
+    pub(crate) fn on(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(DEADLINE))
             .expect("a read timeout");
@@ -47,14 +51,6 @@ impl From<TcpStream> for Client {
         Self {
             stream: BufReader::new(stream),
         }
-    }
-}
-
-impl Client {
-    pub(crate) fn connect(address: SocketAddr) -> Self {
-        TcpStream::connect(address)
-            .expect("the proxy accepts connections")
-            .into()
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -174,6 +170,13 @@ impl Client {
     pub(crate) fn until_closed(&mut self) -> std::io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).map(|_| rest)
+    }
+
+    /// The other end of the connection, as the kernel knows it.
+    pub(crate) fn far_end(&self) -> End {
+        let stream = self.stream();
+        let peer = stream.local_addr().expect("an address");
+        End::new(stream.peer_addr().expect("an address"), peer)
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {

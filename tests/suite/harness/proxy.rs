@@ -183,6 +183,12 @@ impl Proxy {
         Metrics(get(self.admin, "/metrics").text())
     }
 
+    /// Once no request is being answered: a client may have the last byte before it is counted.
+    pub(crate) fn metrics_at_rest(&self) -> Metrics {
+        self.counts("pointsman_requests_in_flight", &[], 0.0);
+        self.metrics()
+    }
+
     /// Waits until the series of that name with these labels add up to exactly this.
     #[track_caller]
     pub(crate) fn counts(&self, name: &str, labels: &[(&str, &str)], value: f64) {
@@ -222,6 +228,12 @@ impl Proxy {
             .status()
             .expect("kill");
         assert!(sent.success(), "the process is there");
+    }
+
+    /// Does the process take no step, after a signal that stops it?
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()));
+        stat.is_ok_and(|stat| stat.contains(") T "))
     }
 
     /// Waits for the process to end by itself.
