@@ -11,6 +11,7 @@ mod problem;
 mod process;
 mod route;
 mod source;
+mod tls;
 mod units;
 mod upstream;
 
@@ -26,6 +27,9 @@ pub use problem::{Problem, Report, Severity, nearest};
 pub use process::{Admin, Log, LogFormat, LogLevel, Metrics, Reload, ReloadMode, Server};
 pub use route::{EncodedSlash, HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
 pub use source::{KeyPath, Source};
+pub use tls::{
+    CertificateFiles, CertificateSource, Hsts, RedirectToHttps, Secret, Tls, TlsFile, TlsFiles,
+};
 pub use units::{Drain, OneOrMany, Size, Time};
 pub use upstream::{DEMO, Pool, ProxyVersion, Upstream, UpstreamTimeout, Url};
 
@@ -56,6 +60,8 @@ pub struct Config {
     /// The content of the files that are named, read beside this one.
     #[serde(skip)]
     pub page_files: PageFiles,
+    #[serde(skip)]
+    pub tls_files: TlsFiles,
 }
 
 impl Config {
@@ -64,6 +70,15 @@ impl Config {
         let routes = self.route.iter().map(|route| &route.error_page);
         let tables = routes.chain([&self.error_page]);
         tables.flat_map(ErrorPage::files)
+    }
+
+    /// The same of certificates and their keys.
+    pub fn tls_files(&self) -> impl Iterator<Item = &str> {
+        let tables = self
+            .listener
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        tables.flat_map(Tls::files)
     }
 
     /// Does anything point at the built-in demo origin?

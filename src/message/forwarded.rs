@@ -95,8 +95,22 @@ pub struct Sender<'a> {
     pub trusted: bool,
     /// `Host` as the client sent it; empty if an HTTP/1.0 client sent none.
     pub authority: &'a HeaderValue,
+    /// Does the peer speak TLS?
+    pub secured: bool,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
+}
+
+impl Sender<'_> {
+    fn scheme(&self) -> &'static str {
+        if self.secured { "https" } else { "http" }
+    }
+}
+
+/// Does a peer, who has to be trusted, say that its client asks by HTTPS?
+pub fn says_https(headers: &HeaderMap) -> bool {
+    let said = headers.get(X_FORWARDED_PROTO);
+    said.is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
 /// Takes away what an untrusted peer claims, in any spelling that an application may fold into the
@@ -109,8 +123,8 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
     if let Some(peer) = sender.peer_text {
         append(headers, X_FORWARDED_FOR, peer);
     }
-    let plain = || HeaderValue::from_static("http");
-    headers.entry(X_FORWARDED_PROTO).or_insert_with(plain);
+    let scheme = || HeaderValue::from_static(sender.scheme());
+    headers.entry(X_FORWARDED_PROTO).or_insert_with(scheme);
     let host = || sender.authority.clone();
     headers.entry(X_FORWARDED_HOST).or_insert_with(host);
     if sender.forwarded
@@ -181,7 +195,7 @@ fn element(sender: &Sender<'_>) -> String {
         Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
         None => "unknown".to_owned(),
     };
-    let mut element = format!("for={node};proto=http");
+    let mut element = format!("for={node};proto={}", sender.scheme());
     if let Ok(host) = sender.authority.to_str()
         && !host.is_empty()
     {
@@ -283,6 +297,7 @@ mod tests {
             peer_text,
             trusted: false,
             authority,
+            secured: false,
             forwarded: true,
         };
         set(&mut headers, &sender);
@@ -315,6 +330,7 @@ mod tests {
             peer_text,
             trusted: true,
             authority: &HeaderValue::from_static("a"),
+            secured: true,
             forwarded: false,
         };
         set(&mut headers, &sender);

@@ -176,6 +176,7 @@ impl Passage<'_> {
             peer_text: self.connection.peer_text.as_ref(),
             trusted: self.snapshot.trusted.contains(peer),
             authority: &authority,
+            secured: self.connection.secured.is_some(),
             forwarded: self.forward.forwarded,
         };
         forwarded::set(headers, &sender);

@@ -3,7 +3,7 @@
 
 mod apply;
 mod check;
-mod pages;
+mod named;
 mod retired;
 mod settle;
 mod source;

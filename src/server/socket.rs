@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::unix::UnixSocket;
 use crate::config::Address;
-use crate::net::{Detached, Stream};
+use crate::net::{Detached, Plain};
 use crate::snapshot::Listener;
 
 /// Connections that may wait to be accepted.
@@ -38,11 +38,11 @@ impl Socket {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                Ok((Stream::tcp(stream)?.detach()?, Some(peer)))
+                Ok((Plain::tcp(stream)?.detach()?, Some(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
-                Ok((Stream::Unix(stream).detach()?, None))
+                Ok((Plain::Unix(stream).detach()?, None))
             }
         }
     }

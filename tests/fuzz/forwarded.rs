@@ -117,6 +117,7 @@ fn claims(mut headers: HeaderMap, peer: IpAddr, trusted: bool) {
         peer_text: Some(&peer_text),
         trusted,
         authority: &HeaderValue::from_static("a.example:81"),
+        secured: false,
         forwarded: true,
     };
     forwarded::set(&mut headers, &sender);

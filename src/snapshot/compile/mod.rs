@@ -10,6 +10,7 @@ mod listener;
 mod name;
 mod process;
 mod route;
+mod tls;
 mod upgrade;
 mod upstream;
 
@@ -46,7 +47,7 @@ pub(crate) fn compile(
 ) -> Result<Compiled, Vec<Problem>> {
     let mut problems = Vec::new();
     process::check(config, &mut problems);
-    let listeners = listener::compile(config, previous, surroundings, &mut problems);
+    let (listeners, tls) = listener::compile(config, previous, surroundings, &mut problems);
     let mut upstreams = upstream::Upstreams::new(config, previous, surroundings);
     upstreams.named(config, &mut problems);
     let routes = route::compile(
@@ -69,6 +70,7 @@ pub(crate) fn compile(
         shutdown_grace: config.server.shutdown_grace.0,
         drain_timeout: config.reload.drain_timeout,
         listeners,
+        tls,
         routes,
         table,
         error_pages,

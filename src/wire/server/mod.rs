@@ -68,7 +68,7 @@ where
     loop {
         let head = match poll_fn(|cx| connection.poll_head(cx)).await {
             Ok(Some(head)) => head,
-            Ok(None) => return,
+            Ok(None) => return connection.shared.write.say_goodbye(),
             Err(refused) => {
                 connection.last = true;
                 let request = Asked {

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::DEADLINE;
 
-/// One connection, kept alive between requests.
+/// One connection, kept alive between requests: in clear, or of another kind.
 #[derive(Debug)]
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 /// One whole answer.
@@ -45,9 +45,23 @@ impl Client {
             .set_read_timeout(Some(DEADLINE))
             .expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
+        Self::over(stream)
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn over(stream: S) -> Self {
         Self {
             stream: BufReader::new(stream),
         }
+    }
+
+    pub(crate) fn inner(&mut self) -> &mut S {
+        self.stream.get_mut()
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -167,10 +181,6 @@ impl Client {
     pub(crate) fn until_closed(&mut self) -> std::io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).map(|_| rest)
-    }
-
-    pub(crate) fn stream(&self) -> &TcpStream {
-        self.stream.get_ref()
     }
 }
 

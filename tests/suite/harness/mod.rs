@@ -17,6 +17,7 @@ mod process;
 mod program;
 mod proxy;
 mod site;
+mod tls;
 mod told;
 mod unix;
 
@@ -37,6 +38,7 @@ pub(crate) use process::{Usage, limit_files};
 pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use site::{Site, down};
+pub(crate) use tls::{Authority, Pair, TlsClient, TlsSite, trusting};
 pub(crate) use told::Told;
 pub(crate) use unix::UnixClient;
 

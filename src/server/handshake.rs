@@ -1,0 +1,56 @@
+//! The TLS handshake of a connection, on its worker and within its time.
+
+use bytes::BytesMut;
+use tokio::time::{Instant, timeout};
+
+use crate::metrics::HandshakeFailure;
+use crate::net::tls::{Secured, Unaccepted, accept};
+use crate::net::{Plain, Stream};
+use crate::snapshot::{Listener, Live};
+
+/// What a connection is after its beginning.
+pub(super) enum Begun {
+    /// In clear, as its listener is.
+    Clear(Stream, BytesMut),
+    Secured(Stream, Secured),
+    /// In clear, though its listener is not: it can only be told so.
+    WantsTls(Stream, BytesMut),
+}
+
+/// None if there is no connection any more. What serves now decides, not what did when it was accepted.
+pub(super) async fn begin(
+    stream: Plain,
+    early: BytesMut,
+    listener: &Listener,
+    live: &Live,
+) -> Option<Begun> {
+    let tls = live.load().tls_of(listener).cloned();
+    let (Some(tls), Some(row)) = (tls, &listener.tls_row) else {
+        return Some(Begun::Clear(Stream::Plain(stream), early));
+    };
+    let (handshake, began) = (row.begin(), Instant::now());
+    let accepting = accept(stream, early, &tls);
+    let failed = match timeout(listener.handshake_timeout, accepting).await {
+        Ok(Ok((stream, secured, how))) => {
+            handshake.ended(how, began.elapsed());
+            return Some(Begun::Secured(Stream::Tls(stream.into()), secured));
+        }
+        Ok(Err(Unaccepted::Silent)) => return None,
+        Ok(Err(Unaccepted::Clear(stream, early))) => {
+            handshake.failed(HandshakeFailure::NotTls);
+            return Some(Begun::WantsTls(Stream::Plain(stream), early));
+        }
+        Ok(Err(Unaccepted::Failed(why, error))) => {
+            tracing::debug!(
+                listener = listener.name,
+                why = why.word(),
+                error = error.map(tracing::field::display),
+                "TLS handshake failed"
+            );
+            why
+        }
+        Err(_) => HandshakeFailure::Timeout,
+    };
+    handshake.failed(failed);
+    None
+}
