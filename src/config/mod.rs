@@ -3,6 +3,7 @@
 //! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
 
 mod address;
+mod client_auth;
 mod error_page;
 mod expand;
 mod listener;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Peers, UNIX};
+pub use client_auth::{ClientAuth, ClientAuthMode, ClientHeaders};
 pub use error_page::{ErrorPage, PageFile, PageFiles};
 pub use listener::{Listener, ListenerLimit, ListenerTimeout, ProxyProtocol};
 pub use parse::parse;
@@ -28,7 +30,8 @@ pub use process::{Admin, Log, LogFormat, LogLevel, Metrics, Reload, ReloadMode, 
 pub use route::{EncodedSlash, HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
 pub use source::{KeyPath, Source};
 pub use tls::{
-    CertificateFiles, CertificateSource, Hsts, RedirectToHttps, Secret, Tls, TlsFile, TlsFiles,
+    CertificateFiles, CertificateSource, Hsts, LocalAuthority, RedirectToHttps, Secret, Tls,
+    TlsFile, TlsFiles,
 };
 pub use units::{Drain, OneOrMany, Size, Time};
 pub use upstream::{DEMO, Pool, ProxyVersion, Upstream, UpstreamTimeout, Url};
@@ -62,6 +65,9 @@ pub struct Config {
     pub page_files: PageFiles,
     #[serde(skip)]
     pub tls_files: TlsFiles,
+    /// There if a listener wants it.
+    #[serde(skip)]
+    pub local_authority: Option<LocalAuthority>,
 }
 
 impl Config {
@@ -79,6 +85,15 @@ impl Config {
             .iter()
             .filter_map(|listener| listener.tls.as_ref());
         tables.flat_map(Tls::files)
+    }
+
+    /// Does a listener show certificates that are made here?
+    pub fn uses_local_authority(&self) -> bool {
+        let mut tables = self
+            .listener
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        tables.any(|tls| tls.certificate == CertificateSource::Internal)
     }
 
     /// Does anything point at the built-in demo origin?

@@ -6,17 +6,18 @@ use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::client_auth::ClientAuth;
 use super::units::Time;
 
-/// What a listener shows, and asks of its clients.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What a listener shows, and asks of its clients: a table, or `"internal"`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Tls {
-    /// Certificates with their keys. Which one a client gets is decided by the names in them.
     pub certificate: CertificateSource,
+    /// What clients have to show themselves, if their certificate's entry does not say. Default: nothing.
+    pub client: Option<ClientAuth>,
 }
 
 /// Where certificates come from.
@@ -25,6 +26,8 @@ pub enum CertificateSource {
     /// `[{ cert = "tls/site.pem", key = "tls/site.key" }]`; the first is for clients that ask for none
     /// of the names.
     Files(Vec<CertificateFiles>),
+    /// `"internal"`: made here, by an authority that is made here too.
+    Internal,
 }
 
 /// A listener is not another one because of its certificates: its connections live on when they change.
@@ -43,21 +46,101 @@ pub struct CertificateFiles {
     /// Take a key that others can read, as where the file system gives no better. Default false.
     #[serde(default)]
     pub allow_loose_key: bool,
+    /// What clients have to show who ask for one of its names. Default: as for the listener.
+    pub client: Option<ClientAuth>,
+}
+
+impl<'de> Deserialize<'de> for Tls {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrTable;
+
+        impl<'de> Visitor<'de> for WordOrTable {
+            type Value = Tls;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("\"internal\", or a table with `certificate`")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Tls, E> {
+                let certificate = internal(word)?;
+                Ok(Tls {
+                    certificate,
+                    client: None,
+                })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Tls, A::Error> {
+                #[derive(Deserialize)]
+                #[serde(deny_unknown_fields)]
+                struct Table {
+                    certificate: CertificateSource,
+                    client: Option<ClientAuth>,
+                }
+                let table = Table::deserialize(MapAccessDeserializer::new(table));
+                table.map(
+                    |Table {
+                         certificate,
+                         client,
+                     }| Tls {
+                        certificate,
+                        client,
+                    },
+                )
+            }
+        }
+
+        deserializer.deserialize_any(WordOrTable)
+    }
 }
 
 impl<'de> Deserialize<'de> for CertificateSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::Files)
+        struct WordOrList;
+
+        impl<'de> Visitor<'de> for WordOrList {
+            type Value = CertificateSource;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("\"internal\", or a list of tables with `cert` and `key`")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<CertificateSource, E> {
+                internal(word)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<CertificateSource, A::Error> {
+                let list = Vec::deserialize(SeqAccessDeserializer::new(list));
+                list.map(CertificateSource::Files)
+            }
+        }
+
+        deserializer.deserialize_any(WordOrList)
+    }
+}
+
+fn internal<E: de::Error>(word: &str) -> Result<CertificateSource, E> {
+    match word {
+        "internal" => Ok(CertificateSource::Internal),
+        _ => Err(E::custom(format!(
+            "`{word}` is no source of certificates; write \"internal\" for those that are made here, \
+             or `{{ certificate = [{{ cert = \"...\", key = \"...\" }}] }}`"
+        ))),
     }
 }
 
 impl Tls {
     /// Every file that is named, as it is written.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        let CertificateSource::Files(files) = &self.certificate;
-        files
+        let listed = match &self.certificate {
+            CertificateSource::Files(listed) => listed.as_slice(),
+            CertificateSource::Internal => &[],
+        };
+        let own = listed.iter().filter_map(|files| files.client.as_ref());
+        let clients = own.chain(&self.client).flat_map(ClientAuth::files);
+        let pairs = listed
             .iter()
-            .flat_map(|files| [files.cert.as_str(), files.key.as_str()])
+            .flat_map(|files| [files.cert.as_str(), files.key.as_str()]);
+        pairs.chain(clients)
     }
 }
 
@@ -73,6 +156,17 @@ pub struct TlsFile {
     pub content: Result<Secret, String>,
     /// Who may read it.
     pub mode: u32,
+}
+
+/// Those who sign the certificates that are made here, as they were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalAuthority {
+    /// Where they are kept.
+    pub place: String,
+    /// Certificate and key, or why they cannot be had and what to do.
+    pub content: Result<(Secret, Secret), (String, String)>,
+    /// Counts up with time: for each, certificates are made anew.
+    pub period: u64,
 }
 
 /// Never shown.

@@ -137,8 +137,9 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
 
 /// Trailers come after what they would change, but some applications merge them into the head: so a
 /// client says in them what it may say in the head, and no more.
-pub fn strip_trailers(trailers: &mut HeaderMap, trusted: bool) {
+pub fn strip_trailers(trailers: &mut HeaderMap, trusted: bool, never: &[HeaderName]) {
     super::hop::strip_request(trailers);
+    super::fields::remove_all(trailers, never);
     if !trusted {
         remove_claims(trailers);
     }

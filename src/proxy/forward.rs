@@ -19,7 +19,7 @@ use super::body::Watch;
 use super::upgrade::{self, Ask};
 use super::upload::Upload;
 use super::{Connection, Until};
-use crate::message::fields::{has, lines};
+use crate::message::fields::{has, lines, remove_all};
 use crate::message::forwarded::{self, Sender};
 use crate::message::hop;
 use crate::message::rules::Rendered;
@@ -180,6 +180,7 @@ impl Passage<'_> {
             forwarded: self.forward.forwarded,
         };
         forwarded::set(headers, &sender);
+        self.identity(headers);
         self.forward.host.apply(headers, &authority);
         rules.apply(headers);
         if let Some(ask) = ask {
@@ -191,6 +192,18 @@ impl Passage<'_> {
             .map_or_else(|| Uri::from_static("/"), Uri::from);
         head.extensions.clear();
         trailers
+    }
+
+    /// Who the client is by its certificate, and nothing that anybody else says of it.
+    fn identity(&self, headers: &mut HeaderMap) {
+        let Some(names) = &self.snapshot.identity_headers else {
+            return;
+        };
+        remove_all(headers, names);
+        let secured = self.connection.secured.iter();
+        for (name, value) in secured.flat_map(|secured| &secured.identity) {
+            headers.insert(name.clone(), value.clone());
+        }
     }
 
     /// A body of unknown length is sent in chunks, whatever the method.
@@ -215,7 +228,8 @@ impl Passage<'_> {
         let received = record.receives();
         let trusted = self.snapshot.trusted.contains(self.connection.peer());
         let counted = Arc::clone(&received);
-        let body = Upload::new(body, counted, *max_body, timeouts.idle, trusted);
+        let never = self.snapshot.identity_headers.clone();
+        let body = Upload::new(body, counted, *max_body, timeouts.idle, trusted, never);
         Ok((Body::new(body), Some(received)))
     }
 

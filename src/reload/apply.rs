@@ -94,6 +94,7 @@ impl Reloader {
             started: Config {
                 page_files: PageFiles::default(),
                 tls_files: TlsFiles::default(),
+                local_authority: None,
                 ..config
             },
             applied: hash,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::authority;
 use super::source::{Hash, Unread, read_file, read_text};
-use crate::config::{self, Config, PageFile, PageFiles, Secret, TlsFile, TlsFiles};
+use crate::config::{self, Config, LocalAuthority, PageFile, PageFiles, Secret, TlsFile, TlsFiles};
 
 /// Beyond what a page without pictures needs, and far beyond a chain of certificates. All of them are
 /// held in memory.
@@ -25,6 +26,8 @@ pub(super) struct Named {
     text: Option<Hash>,
     pages: Arc<Paths>,
     tls: Arc<Paths>,
+    /// Where the local authority is, if one is wanted.
+    authority: Option<PathBuf>,
 }
 
 /// What they held at one moment.
@@ -32,6 +35,7 @@ pub(super) struct Named {
 pub(super) struct Contents {
     pages: PageFiles,
     tls: TlsFiles,
+    authority: Option<LocalAuthority>,
 }
 
 impl Named {
@@ -49,6 +53,9 @@ impl Named {
             text: Some(hash),
             pages: Arc::new(config.error_page_files().map(path).collect()),
             tls: Arc::new(config.tls_files().map(path).collect()),
+            authority: config
+                .uses_local_authority()
+                .then(|| authority::state_dir(&config, directory)),
         }
     }
 
@@ -60,7 +67,8 @@ impl Named {
         self.pages.values().chain(self.tls.values())
     }
 
-    pub(super) fn read(&self) -> Contents {
+    /// `keep`, if something has to be made that is not there.
+    pub(super) fn read(&self, keep: bool) -> Contents {
         let place = |path: &Path| path.display().to_string();
         let page = |(name, path): (&String, &PathBuf)| {
             let (place, content) = (
@@ -86,6 +94,10 @@ impl Named {
         Contents {
             pages: PageFiles(self.pages.iter().map(page).collect()),
             tls: TlsFiles(self.tls.iter().map(tls).collect()),
+            authority: self
+                .authority
+                .as_ref()
+                .map(|place| authority::read(place, keep)),
         }
     }
 }
@@ -94,11 +106,13 @@ impl Contents {
     pub(super) fn put_into(&self, config: &mut Config) {
         config.page_files = self.pages.clone();
         config.tls_files = self.tls.clone();
+        config.local_authority = self.authority.clone();
     }
 
     /// Of a text and its files; of the text alone where it names none.
     pub(super) fn hash(&self, text: Hash) -> Hash {
-        if self.pages.0.is_empty() && self.tls.0.is_empty() {
+        let none = self.pages.0.is_empty() && self.tls.0.is_empty();
+        if none && self.authority.is_none() {
             return text;
         }
         let mut parts = text.as_bytes().to_vec();
@@ -123,6 +137,17 @@ impl Contents {
                 name,
                 file.content.as_ref().map(|secret| &secret.0),
             );
+        }
+        if let Some(LocalAuthority {
+            content, period, ..
+        }) = &self.authority
+        {
+            parts.extend_from_slice(&period.to_be_bytes());
+            let content = match content {
+                Ok((certificate, key)) => [&certificate.0[..], &key.0].concat(),
+                Err((why, _)) => why.clone().into_bytes(),
+            };
+            parts.extend_from_slice(Hash::of(&content).as_bytes());
         }
         Hash::of(&parts)
     }

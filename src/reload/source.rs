@@ -42,12 +42,17 @@ impl ConfigSource {
         }
     }
 
+    /// What names in it are relative to.
+    pub(super) fn directory(&self) -> &Path {
+        self.path().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
     /// Reads the file and those that it names; `known` is what the reading before found them to
     /// be.
     pub(super) async fn read(&self, known: Named) -> Reading {
         let source = self.clone();
         // A network file system may hang, and must not take the control thread with it.
-        let reading = tokio::task::spawn_blocking(move || source.look(&known));
+        let reading = tokio::task::spawn_blocking(move || source.look(&known, true));
         match timeout(PATIENCE, reading).await {
             Ok(reading) => reading.unwrap_or_else(|error| Reading::unreadable(error.to_string())),
             Err(_) => {
@@ -57,29 +62,33 @@ impl ConfigSource {
     }
 
     pub fn read_now(&self) -> Reading {
-        self.look(&Named::default())
+        self.look(&Named::default(), true)
     }
 
-    fn look(&self, known: &Named) -> Reading {
+    /// For somebody who only wants to know: nothing is made that is not there.
+    pub fn read_only(&self) -> Reading {
+        self.look(&Named::default(), false)
+    }
+
+    fn look(&self, known: &Named, keep: bool) -> Reading {
         let text = match self {
             Self::Text { text, .. } => Ok(text.clone()),
             Self::File(path) => read_text(path, LARGEST),
         };
         match text {
-            Ok(text) => self.with_files(text, known),
+            Ok(text) => self.with_files(text, known, keep),
             Err(unread) => Reading::without_text(unread),
         }
     }
 
-    fn with_files(&self, text: String, known: &Named) -> Reading {
+    fn with_files(&self, text: String, known: &Named, keep: bool) -> Reading {
         let hash = Hash::of(text.as_bytes());
         let named = if known.is_by(hash) {
             known.clone()
         } else {
-            let directory = self.path().and_then(Path::parent).unwrap_or(Path::new(""));
-            Named::by(&text, hash, directory)
+            Named::by(&text, hash, self.directory())
         };
-        let files = named.read();
+        let files = named.read(keep);
         Reading {
             hash: (!text.trim().is_empty()).then(|| files.hash(hash)),
             text: Ok(text),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 
 pub(crate) use compile::{Compiled, Surroundings, compile};
@@ -38,6 +38,9 @@ pub struct Snapshot {
     tls: Tlses,
     /// Beside the routes and not in them, so that a route is kept when only its pages change.
     pub error_pages: ErrorPages,
+    /// Fields that tell who a client is by its certificate, and that no client may send itself; none
+    /// where nobody is asked for one.
+    pub identity_headers: Option<Arc<[HeaderName]>>,
     drain_timeout: DrainTimeout,
     routes: Vec<Arc<Route>>,
     table: Table,

@@ -36,10 +36,11 @@ fn check(text: &str) -> Result<(), String> {
 /// something good in each.
 fn named_files(text: &str) -> Vec<(&str, String)> {
     let authority = Authority::new();
-    let mut pairs: HashMap<&str, Pair> = HashMap::new();
-    let mut pair = |stem| {
-        let new = || authority.issue(&["a.example"]);
-        pairs.entry(stem).or_insert_with(new).clone()
+    let mut pairs: HashMap<String, Pair> = HashMap::new();
+    let mut pair = |stem: &str| {
+        let host = format!("{}.example", stem.replace('/', "-"));
+        let new = || authority.issue(&[&host]);
+        pairs.entry(stem.to_owned()).or_insert_with(new).clone()
     };
     let quoted = text.split('"').skip(1).step_by(2);
     let file = quoted.filter_map(|name| {

@@ -10,6 +10,7 @@ use rustls::{Connection, Error, HandshakeKind};
 use tokio::io::AsyncReadExt;
 
 use super::super::plain::{Plain, PlainRead, PlainWrite};
+use super::client::Identity;
 use super::stream::{Session, TlsStream};
 use super::{Secured, Tls};
 use crate::metrics::{HandshakeFailure, Handshaken};
@@ -65,7 +66,14 @@ pub(crate) async fn accept(
         Some(HandshakeKind::Resumed) => Handshaken::Resumed,
         _ => Handshaken::Full,
     };
-    let secured = Secured { policy: policy.id };
+    let shown = session.tls.peer_certificates().and_then(<[_]>::first);
+    let identity = shown
+        .and_then(Identity::of)
+        .map(|identity| policy.headers.of(identity));
+    let secured = Secured {
+        policy: policy.id,
+        identity: identity.unwrap_or_default(),
+    };
     Ok((TlsStream::new(session, write), secured, handshaken))
 }
 

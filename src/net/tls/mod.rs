@@ -3,18 +3,22 @@
 
 mod accept;
 mod certificate;
+mod client;
+pub(crate) mod local;
 mod policy;
 mod sites;
 mod stream;
 
 pub(crate) use accept::{Unaccepted, accept};
 pub(crate) use certificate::{Certificate, Fault, Part};
-pub(crate) use policy::Policy;
+pub(crate) use client::verifier;
+pub(crate) use policy::{Asks, IdentityHeaders, Policy};
 pub(crate) use sites::{Entry, Sites};
 pub(crate) use stream::TlsStream;
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 /// What a listener speaks inside TLS, in the order of preference.
@@ -62,6 +66,8 @@ impl Tls {
 /// What a handshake found out, for the requests on the connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Secured {
-    /// Of the policy, and nothing but it.
+    /// The id of the policy.
     pub policy: u64,
+    /// What upstreams are told of the client.
+    pub identity: Vec<(HeaderName, HeaderValue)>,
 }

@@ -14,7 +14,7 @@ use super::certificate::Certificate;
 pub(crate) struct Entry {
     /// What stands for it in metrics and messages: the name of its file.
     pub label: String,
-    /// The name of its key's file.
+    /// The name of its key's file; none if it was made here.
     pub key: String,
     /// Tells whether its files hold the same as before.
     pub content: u64,

@@ -40,10 +40,8 @@ pub(super) fn compile(
     for (index, (place, listener)) in wanted.into_iter().enumerate() {
         check(&listener, &place, problems);
         let name = name(&listener);
-        let tls = listener.tls.as_ref().and_then(|wanted| {
-            let place = place.key("tls");
-            tls::compile(&name, wanted, &config.tls_files, previous, &place, problems)
-        });
+        let at = place.key("tls");
+        let tls = tls::compile(&name, &listener, config, previous, &at, problems);
         if let Some(tls) = &tls {
             tlses.insert(name.clone(), Arc::clone(tls));
         }

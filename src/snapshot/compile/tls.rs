@@ -1,57 +1,114 @@
 //! TLS of listeners: certificates from what their files hold, or held back, where they hold what cannot
 //! be used while another version of them serves.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::super::Snapshot;
-use super::fingerprint;
+use super::client_auth::Policies;
+use super::{fingerprint, local};
 use crate::config::{
-    self, CertificateFiles, CertificateSource, KeyPath, Problem, Secret, TlsFile, TlsFiles,
+    self, CertificateFiles, CertificateSource, ClientAuth, Config, KeyPath, Problem, Secret,
+    TlsFile, TlsFiles,
 };
 use crate::net::tls::{Certificate, Entry, Fault, Part, Policy, Sites, Tls};
 
 /// Bits that let others than the owner read a key, or its group change it.
 const LOOSE: u32 = 0o037;
 
+/// What is at hand for the TLS of one listener.
+struct Desk<'a> {
+    files: &'a TlsFiles,
+    before: Option<&'a Tls>,
+    at: KeyPath,
+}
+
 /// The TLS of one listener; none, with a Problem, if a certificate cannot be had.
 pub(super) fn compile(
     name: &str,
-    tls: &config::Tls,
-    files: &TlsFiles,
+    listener: &config::Listener,
+    config: &Config,
     previous: Option<&Snapshot>,
     at: &KeyPath,
     problems: &mut Vec<Problem>,
 ) -> Option<Arc<Tls>> {
-    let before = previous.and_then(|previous| previous.tls(name));
-    let CertificateSource::Files(wanted) = &tls.certificate;
-    let at = at.key("certificate");
-    if wanted.is_empty() {
-        let problem = Problem::error(&at, "no certificate is named");
-        problems.push(
-            problem.help(
-                "write `certificate = [{ cert = \"tls/site.pem\", key = \"tls/site.key\" }]`",
-            ),
-        );
-        return None;
-    }
-    let entries = wanted.iter().enumerate().map(|(index, wanted)| {
-        let place = at.index(index);
-        let known = before.and_then(|before| known(before, wanted));
-        entry(wanted, files, known, &place, problems)
+    let tls = listener.tls.as_ref()?;
+    let files = &config.tls_files;
+    let desk = Desk {
+        files,
+        before: previous.and_then(|previous| previous.tls(name)),
+        at: at.clone(),
+    };
+    let mut policies = Policies::default();
+    let entries = match &tls.certificate {
+        CertificateSource::Files(wanted) => {
+            desk.entries(wanted, tls.client.as_ref(), &mut policies, problems)
+        }
+        CertificateSource::Internal => {
+            let at = desk.at.key("client");
+            let policy = policies.number(tls.client.as_ref(), at);
+            let entry = local::entry(config, listener, desk.before, &desk.at, problems);
+            entry.map(|entry| vec![Entry { policy, ..entry }])
+        }
+    };
+    let asks = policies.compile(files, problems);
+    let (sites, asks) = (Arc::new(Sites::new(entries?)), asks?);
+    let policies = asks.into_iter().map(|asks| {
+        let before = desk.before.map(Tls::policies).unwrap_or_default();
+        let before = before.iter().find(|before| before.id == asks.id);
+        let policy = Policy::new(asks, &sites, before);
+        policy.map_err(|error| problems.push(Problem::error(at, error.to_string())))
     });
-    let entries: Vec<Option<Entry>> = entries.collect();
-    let entries: Option<Vec<Entry>> = entries.into_iter().collect();
-    let sites = Arc::new(Sites::new(entries?));
-    let policy = Policy::new(
-        0,
-        0,
-        &sites,
-        before.and_then(|before| before.policies().first()),
-    );
-    let policy = policy.map_err(|error| problems.push(Problem::error(&at, error.to_string())));
-    Some(Arc::new(Tls::new(sites, vec![policy.ok()?])))
+    let policies: Result<Vec<Policy>, ()> = policies.collect();
+    Some(Arc::new(Tls::new(sites, policies.ok()?)))
+}
+
+impl Desk<'_> {
+    fn entries<'a>(
+        &self,
+        wanted: &'a [CertificateFiles],
+        client: Option<&'a ClientAuth>,
+        policies: &mut Policies<'a>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Vec<Entry>> {
+        let at = self.at.key("certificate");
+        if wanted.is_empty() {
+            let help =
+                "write `certificate = [{ cert = \"tls/site.pem\", key = \"tls/site.key\" }]`";
+            problems.push(Problem::error(&at, "no certificate is named").help(help));
+            return None;
+        }
+        let entries = wanted.iter().enumerate().map(|(index, wanted)| {
+            let (place, own) = (at.index(index), wanted.client.as_ref());
+            let from = own.map_or_else(|| self.at.key("client"), |_| place.key("client"));
+            let policy = policies.number(own.or(client), from);
+            let known = self.before.and_then(|before| known(before, wanted));
+            let entry = entry(wanted, self.files, known, &place, problems);
+            entry.map(|entry| Entry { policy, ..entry })
+        });
+        let entries: Vec<Option<Entry>> = entries.collect();
+        let entries = entries.into_iter().collect::<Option<Vec<Entry>>>()?;
+        one_policy_a_name(&entries, &at, problems);
+        Some(entries)
+    }
+}
+
+/// Two answers to who may come in would be one that depends on the client's cipher.
+fn one_policy_a_name(entries: &[Entry], at: &KeyPath, problems: &mut Vec<Problem>) {
+    let mut asked: HashMap<&str, usize> = HashMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        for name in entry.certificate.names() {
+            let first = *asked.entry(name).or_insert(entry.policy);
+            if first != entry.policy {
+                let message =
+                    format!("`{name}` is in another certificate that asks something else");
+                let problem = Problem::error(at.index(index).key("cert"), message);
+                problems.push(problem.help("give both the same `client`"));
+            }
+        }
+    }
 }
 
 /// The same pair of files, as it serves.
@@ -142,7 +199,11 @@ fn read(
     })
 }
 
-fn content<'a>(files: &'a TlsFiles, name: &str, part: Part) -> Result<&'a Secret, Fault> {
+pub(super) fn content<'a>(
+    files: &'a TlsFiles,
+    name: &str,
+    part: Part,
+) -> Result<&'a Secret, Fault> {
     let fault = |message: &str, help: String| Fault {
         part,
         message: message.to_owned(),

@@ -38,7 +38,7 @@ pub(crate) use process::{Usage, limit_files};
 pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use site::{Site, down};
-pub(crate) use tls::{Authority, Pair, TlsClient, TlsSite, trusting};
+pub(crate) use tls::{Authority, Pair, TlsClient, TlsSite, showing, trusting};
 pub(crate) use told::Told;
 pub(crate) use unix::UnixClient;
 

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256, RsaKeySize,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize,
 };
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
@@ -21,6 +23,7 @@ use super::{Client, DEADLINE, Proxy};
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(crate) der: CertificateDer<'static>,
+    pub(crate) pem: String,
 }
 
 /// A certificate with its key, in PEM.
@@ -34,11 +37,16 @@ impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than that of whom it signs, or the two would be taken for one.
+        let name = "authority of a test";
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.self_signed(&key).expect("a certificate");
         Self {
             issuer: Issuer::new(params, key),
             der: certificate.der().clone(),
+            pem: certificate.pem(),
         }
     }
 
@@ -50,6 +58,35 @@ impl Authority {
     pub(crate) fn issue_rsa(&self, names: &[&str]) -> Pair {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048);
         self.sign(names, &key.expect("a key"), |_| {})
+    }
+
+    /// Of somebody who comes by this subject, with this serial number.
+    pub(crate) fn client(&self, subject: &str, serial: u64) -> Pair {
+        let key = KeyPair::generate().expect("a key");
+        self.sign(&["alice.example"], &key, |params| {
+            params.distinguished_name.push(DnType::CommonName, subject);
+            params.serial_number = Some(serial.into());
+        })
+    }
+
+    /// The list of certificates that are taken back, in PEM.
+    pub(crate) fn revoke(&self, serials: &[u64]) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2025, 1, 1),
+            next_update: rcgen::date_time_ymd(2090, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("a list");
+        list.pem().expect("PEM")
     }
 
     /// The same with what this changes.
@@ -146,6 +183,18 @@ fn replace(path: &Path, text: &str) {
 }
 
 pub(crate) type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
+
+/// The same of a client that shows a certificate.
+pub(crate) fn showing(authority: &Authority, pair: &Pair) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der.clone()).expect("a root");
+    let chain = CertificateDer::from_pem_slice(pair.cert.as_bytes()).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("a key");
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    builder
+        .with_client_auth_cert(vec![chain], key)
+        .expect("a pair")
+}
 
 /// A client's settings, with resumption as they are used for more than one connection.
 pub(crate) fn trusting(authority: &Authority) -> ClientConfig {
