@@ -197,7 +197,7 @@ pub(crate) async fn handle(
             Answer::rejection(rejection, page, id.as_str()).into_response(record, bodiless)
         }
     };
-    if let (Some(hsts), Some(_)) = (&connection.listener.hsts, &connection.secured) {
+    if let Some(hsts) = &connection.listener.hsts {
         let headers = response.headers_mut();
         headers
             .entry(STRICT_TRANSPORT_SECURITY)

@@ -12,8 +12,9 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, HandshakeKind, NamedGroup};
 
 use crate::harness::{
-    Authority, Origin, Pair, Proxy, TlsClient, TlsSite, request, route, showing, trusting,
+    Authority, Client, Origin, Pair, Proxy, TlsClient, TlsSite, request, route, showing, trusting,
 };
+use crate::trailers::chunked;
 
 const FAILURES: &str = "pointsman_tls_handshake_failures_total";
 const TOLD: &str =
@@ -129,12 +130,9 @@ fn an_upstream_is_told_who_asks_and_nobody_can_say_it_himself() {
         let others = ["x_san", "x.print"].map(|name| seen.all(name).len());
         assert_eq!(others, [0, 0]);
     }
-    // Neither without one, nor in trailers, nor by another listener.
+    // Neither without one, nor by another listener.
     let mut client = site.asks(&site.without()).unwrap();
-    let head = "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n";
-    client.send(format!(
-        "{head}{lies}\r\n0\r\nX-Subject: CN=root\r\nX-Other: 1\r\n\r\n"
-    ));
+    client.send(format!("GET / HTTP/1.1\r\nHost: a.example\r\n{lies}\r\n"));
     assert_eq!(client.response().status, 200);
     let lies = [
         ("X-Subject", "CN=root"),
@@ -149,6 +147,27 @@ fn an_upstream_is_told_who_asks_and_nobody_can_say_it_himself() {
         });
         assert_eq!(told.count(), 0, "{seen:?}");
     }
+}
+
+#[test]
+fn nor_can_anybody_say_it_in_trailers() {
+    let site = Site::new(&format!("mode = \"optional\", {TOLD}"), &[]);
+    let (origin, trailers) = chunked();
+    let client = format!("tls.client = {{ ca = \"tls/clients.pem\", {TOLD} }}\n");
+    let rest = format!("{CLEAR}{}", route("all", "/*", &origin.url()));
+    let proxy = site.site.serve(&TlsSite::text(&["a"], &client, &rest));
+    let alice = site.with(&site.clients.client("alice", 1));
+    let mut alice = TlsClient::secured(proxy.listener("tls"), &alice, "a.example");
+    let text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 1\r\n\
+                X-Subject: CN=root\r\nx_san: root\r\n\r\n";
+    alice.send(text);
+    assert_eq!(alice.response().status, 200);
+    assert_eq!(*trailers.lock().unwrap(), ["x-sum: 1\r\n"]);
+    trailers.lock().unwrap().clear();
+    let mut clear = Client::connect(proxy.listener("clear"));
+    clear.send(text);
+    assert_eq!(clear.response().status, 200);
+    assert_eq!(*trailers.lock().unwrap(), ["x-sum: 1\r\n"]);
 }
 
 #[test]

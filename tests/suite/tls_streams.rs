@@ -245,6 +245,37 @@ fn a_websocket_works_over_tls_and_says_goodbye_there() {
 }
 
 #[test]
+fn a_tunnel_that_was_cut_is_not_taken_for_finished() {
+    let backend = Backend::new("one");
+    let secure = Secure::with("", &backend.url(), "");
+    let open = || {
+        let mut client = secure.client();
+        client.send(format!(
+            "GET /socket HTTP/1.1\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ));
+        assert_eq!(client.try_head().unwrap().status, 101);
+        client
+    };
+    let gone = [("route", "all"), ("why", "client_gone")];
+    let mut client = open();
+    client.inner().conn.send_close_notify();
+    client.inner().flush().unwrap();
+    client.inner().sock.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(
+        client.until_closed().unwrap(),
+        b"",
+        "a goodbye for a goodbye"
+    );
+    drop(client);
+    secure.proxy.counts("pointsman_tunnels", &[], 0.0);
+    secure.proxy.counts("pointsman_errors_total", &gone, 0.0);
+    let mut client = open();
+    client.inner().sock.shutdown(Shutdown::Write).unwrap();
+    secure.proxy.counts("pointsman_errors_total", &gone, 1.0);
+}
+
+#[test]
 fn an_upload_that_was_cut_is_not_taken_for_whole() {
     let origin = Origin::named("one");
     let secure = Secure::to(&origin);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{CipherSuite, SignatureScheme};
 
 use super::certificate::Certificate;
 
@@ -101,23 +100,8 @@ impl ResolvesServerCert for Sites {
     }
 }
 
+/// rustls has left out what no cipher of the client goes with.
 fn verifies(hello: &ClientHello<'_>, certificate: &Certificate) -> bool {
-    let schemes: &[SignatureScheme] = hello.signature_schemes();
-    if certificate.key.key.choose_scheme(schemes).is_none() {
-        return false;
-    }
-    // Up to TLS 1.2 the cipher suite names the kind of key, too.
-    let suites = hello.cipher_suites();
-    suites.iter().any(|suite| match suite {
-        CipherSuite::TLS13_AES_128_GCM_SHA256
-        | CipherSuite::TLS13_AES_256_GCM_SHA384
-        | CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => true,
-        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-        | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => certificate.is_ecdsa(),
-        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-        | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => !certificate.is_ecdsa(),
-        _ => false,
-    })
+    let key = &certificate.key.key;
+    key.choose_scheme(hello.signature_schemes()).is_some()
 }
