@@ -6,6 +6,7 @@ mod certificate;
 mod client;
 pub(crate) mod local;
 mod policy;
+mod sealed;
 mod sites;
 mod stream;
 

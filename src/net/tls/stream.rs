@@ -14,6 +14,7 @@ use rustls::Connection;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::plain::{PlainRead, PlainWrite};
+use super::sealed::{RECORD, Sealed};
 
 #[derive(Debug)]
 pub struct TlsStream {
@@ -31,21 +32,6 @@ pub(super) struct Session {
     broken: bool,
     sealed: Sealed,
 }
-
-/// What was encrypted of the bytes that somebody writes, and is not yet sent whole.
-#[derive(Debug, Default)]
-struct Sealed {
-    plain: usize,
-    /// Of these, as many as their writer was told are written.
-    told: usize,
-    /// Bytes sent of the records that hold them.
-    sent: usize,
-}
-
-/// What a full record carries, and its greatest length on the wire (RFC 5246 section 6.2.3, with the
-/// nonce of AES-GCM; records of TLS 1.3 are shorter).
-const FRAGMENT: usize = 16 * 1024;
-const RECORD: usize = 5 + 8 + FRAGMENT + 16;
 
 /// Read at once: at least one record, and as much as is wanted up to several.
 const READ: std::ops::RangeInclusive<usize> = RECORD..=64 * 1024;
@@ -106,12 +92,9 @@ impl TlsStream {
     /// is tried again with the same bytes, which are not encrypted twice.
     pub(crate) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let session = &mut *self.lock();
-        if session.sealed.plain == 0 {
+        if session.sealed.is_open() {
             session.send(&self.write)?;
-            session.sealed = Sealed {
-                plain: session.tls.writer().write_vectored(parts)?,
-                ..Sealed::default()
-            };
+            session.sealed = Sealed::new(session.tls.writer().write_vectored(parts)?);
         }
         let sent = session.send(&self.write);
         session.sealed.tell(sent)
@@ -275,7 +258,7 @@ impl Session {
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
-            self.sealed.sent += sent;
+            self.sealed.sent(sent);
         }
         Ok(())
     }
@@ -302,31 +285,6 @@ enum Open {
     Ended,
     /// Nothing without more bytes, or more room.
     Starved,
-}
-
-impl Sealed {
-    /// How many bytes more are written, now that sending ended so.
-    fn tell(&mut self, sent: io::Result<()>) -> io::Result<usize> {
-        match sent {
-            Ok(()) => Ok(std::mem::take(self).left()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // A client that takes one record now and then is slow and not gone.
-                let whole = (self.sent / RECORD * FRAGMENT).min(self.plain);
-                match whole.saturating_sub(self.told) {
-                    0 => Err(error),
-                    more => {
-                        self.told = whole;
-                        Ok(more)
-                    }
-                }
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    fn left(&self) -> usize {
-        self.plain - self.told
-    }
 }
 
 /// Where records go.
