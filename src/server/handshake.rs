@@ -29,7 +29,8 @@ pub(super) async fn begin(
         return Some(Begun::Clear(Stream::Plain(stream), early));
     };
     let (handshake, began) = (row.begin(), Instant::now());
-    let accepting = accept(stream, early, &tls);
+    // Boxed for as long as it lasts: the task of every connection would be as large otherwise.
+    let accepting = Box::pin(accept(stream, early, &tls));
     let failed = match timeout(listener.handshake_timeout, accepting).await {
         Ok(Ok((stream, secured, how))) => {
             handshake.ended(how, began.elapsed());
