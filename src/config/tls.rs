@@ -261,3 +261,22 @@ impl<'de> Deserialize<'de> for Hsts {
         deserializer.deserialize_any(TimeOrTable)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let file = TlsFile {
+            place: "a.key".to_owned(),
+            content: Ok(Secret(Bytes::from_static(b"shibboleth"))),
+            mode: 0o600,
+        };
+        let shown = format!("{file:?}");
+        assert!(
+            !shown.contains("shibboleth") && shown.contains("not shown"),
+            "{shown}"
+        );
+    }
+}

@@ -1,8 +1,12 @@
 //! Certificates that are renewed while they serve: nobody notices but who asks for the new one.
 
+use std::fs::{self, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustls::HandshakeKind;
 use rustls::pki_types::CertificateDer;
@@ -156,6 +160,64 @@ fn half_a_renewal_is_held_back_until_the_other_half_is_there() {
 }
 
 #[test]
+fn a_pair_that_is_renewed_by_its_links_is_shown_as_certbot_and_kubernetes_do_it() {
+    let backend = Backend::new("one");
+    let site = Site::new(&["a"], "mode = \"watch\"\n", &backend.url());
+    let at = |name: &str| site.site.path(&format!("tls/{name}"));
+    let link = |to: &str, name: &str| {
+        symlink(to, at("link.new")).unwrap();
+        fs::rename(at("link.new"), at(name)).unwrap();
+    };
+    // certbot: one link for each file, to an archive.
+    fs::create_dir(at("archive")).unwrap();
+    for number in 1..=2 {
+        let renewed = site.authority.issue(&[HOST]);
+        site.site.put(&format!("archive/a{number}"), &renewed);
+        for kind in ["pem", "key"] {
+            link(&format!("archive/a{number}.{kind}"), &format!("a.{kind}"));
+        }
+        site.shows(&renewed);
+    }
+    // Kubernetes: links that stay, by way of one that is moved to another directory.
+    for version in ["v1", "v2"] {
+        fs::create_dir(at(version)).unwrap();
+    }
+    let first = site.authority.issue(&[HOST]);
+    site.site.put("v1/a", &first);
+    link("v1", "..data");
+    for kind in ["pem", "key"] {
+        link(&format!("..data/a.{kind}"), &format!("a.{kind}"));
+    }
+    site.shows(&first);
+    let renewed = site.authority.issue(&[HOST]);
+    site.site.put("v2/a", &renewed);
+    link("v2", "..data");
+    site.shows(&renewed);
+    assert_eq!(site.kept_back(), 0.0);
+}
+
+#[test]
+fn a_file_that_is_still_being_written_is_waited_for() {
+    let backend = Backend::new("one");
+    let site = Site::new(&["a"], "settle = \"20ms\"\n", &backend.url());
+    let (before, renewed) = (site.shown(), site.authority.issue(&[HOST]));
+    let half = renewed.cert.len() / 2;
+    let mut file = fs::File::create(site.site.path("tls/a.pem")).unwrap();
+    file.write_all(&renewed.cert.as_bytes()[..half]).unwrap();
+    // Many times what settling takes, and less than a writer is waited for.
+    let end = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < end {
+        assert_eq!(site.shown(), before);
+        assert_eq!(site.kept_back(), 0.0);
+    }
+    fs::write(site.site.path("tls/a.key"), &renewed.key).unwrap();
+    file.write_all(&renewed.cert.as_bytes()[half..]).unwrap();
+    drop(file);
+    site.shows(&renewed);
+    assert!(site.proxy.logged("warn").is_empty());
+}
+
+#[test]
 fn what_cannot_be_used_is_held_back_at_a_reload_and_refused_at_a_start() {
     let backend = Backend::new("one");
     let site = Site::new(&["a"], "mode = \"off\"\n", &backend.url());
@@ -172,12 +234,10 @@ fn what_cannot_be_used_is_held_back_at_a_reload_and_refused_at_a_start() {
             site.site
                 .put_key("a", &renewed.key[..renewed.key.len() / 2])
         },
-        &|| std::fs::remove_file(&key).unwrap(),
+        &|| fs::remove_file(&key).unwrap(),
         &|| {
-            use std::os::unix::fs::PermissionsExt;
             site.site.put("a", &renewed);
-            let mode = std::fs::Permissions::from_mode(0o644);
-            std::fs::set_permissions(&key, mode).unwrap();
+            fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
         },
     ];
     for (number, spoil) in breaks.into_iter().enumerate() {
@@ -191,8 +251,7 @@ fn what_cannot_be_used_is_held_back_at_a_reload_and_refused_at_a_start() {
         assert_eq!(check.code, Some(1), "{number}: {}", check.err);
     }
     // The mode is what was wrong last, and all that has to be mended.
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
     assert_eq!(site.proxy.ask_reload().1["result"], "applied");
     assert_eq!(site.shown(), der(&renewed));
     assert_eq!(site.kept_back(), 0.0);
