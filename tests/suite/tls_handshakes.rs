@@ -102,7 +102,7 @@ fn one_that_drips_does_not_get_more_time() {
 #[test]
 fn a_thousand_that_say_nothing_or_half_hold_up_nobody() {
     let clear = "[[listener]]\nname = \"clear\"\naddress = \"127.0.0.1:0\"\n";
-    let site = serve("timeout.handshake = \"3s\"\n", clear);
+    let site = serve("timeout.handshake = \"5s\"\n", clear);
     let hello = site.hello();
     let load = Load::start(site.proxy.listener("clear"), 2, "/", |response| {
         assert_eq!(response.status, 200);
@@ -127,7 +127,7 @@ fn a_thousand_that_say_nothing_or_half_hold_up_nobody() {
         slowest = slowest.max(begun.elapsed());
     }
     // Far less than the time that the others are given.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(4), "{slowest:?}");
     load.answers(100);
     for mut stream in waiting {
         let mut rest = Vec::new();

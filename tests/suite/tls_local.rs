@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -39,7 +40,10 @@ fn trusting(authority: &Path) -> Arc<ClientConfig> {
 }
 
 fn shown(proxy: &Proxy, config: &Arc<ClientConfig>, name: &str) -> CertificateDer<'static> {
-    let mut client = TlsClient::secured(proxy.listener("tls"), config, name);
+    // A session that resumes shows what was shown before.
+    let mut config = (**config).clone();
+    config.resumption = Resumption::disabled();
+    let mut client = TlsClient::secured(proxy.listener("tls"), &Arc::new(config), name);
     assert_eq!(client.get(name, "/").text(), "here");
     client.shown()
 }

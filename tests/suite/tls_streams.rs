@@ -104,7 +104,7 @@ fn a_reader_that_takes_little_at_a_time_gets_all_of_it_and_is_not_taken_for_gone
     let body = noise(8 << 20);
     let sent = body.clone();
     let origin = Origin::new(move |_| Reply::Whole(200, Vec::new(), sent.clone()));
-    let secure = Secure::with("timeout.write = \"300ms\"\n", &origin.url(), "");
+    let secure = Secure::with("timeout.write = \"1s\"\n", &origin.url(), "");
     let mut client = secure.client();
     client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
     let head = client.try_head().unwrap();
@@ -113,7 +113,7 @@ fn a_reader_that_takes_little_at_a_time_gets_all_of_it_and_is_not_taken_for_gone
     // At first too little for the socket's own buffers to have room again for long.
     for piece in body.chunks(8 * 1024) {
         if read < 2 << 20 {
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(10));
         }
         let got = client.bytes(piece.len()).unwrap();
         assert!(got == piece, "at {read}");
