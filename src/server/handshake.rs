@@ -24,10 +24,10 @@ pub(super) async fn begin(
     listener: &Listener,
     live: &Live,
 ) -> Option<Begun> {
-    let tls = live.load().tls_of(listener).cloned();
-    let (Some(tls), Some(row)) = (tls, &listener.tls_row) else {
+    let Some(row) = &listener.tls_row else {
         return Some(Begun::Clear(Stream::Plain(stream), early));
     };
+    let tls = live.load().tls_of(listener).cloned()?;
     let (handshake, began) = (row.begin(), Instant::now());
     // Boxed for as long as it lasts: the task of every connection would be as large otherwise.
     let accepting = Box::pin(accept(stream, early, &tls));
@@ -41,17 +41,20 @@ pub(super) async fn begin(
             handshake.failed(HandshakeFailure::NotTls);
             return Some(Begun::WantsTls(Stream::Plain(stream), early));
         }
-        Ok(Err(Unaccepted::Failed(why, error))) => {
-            tracing::debug!(
-                listener = listener.name,
-                why = why.word(),
-                error = error.map(tracing::field::display),
-                "TLS handshake failed"
-            );
-            why
+        Ok(Err(Unaccepted::Failed(failed))) => failed,
+        Err(_) => {
+            handshake.failed(HandshakeFailure::Timeout);
+            return None;
         }
-        Err(_) => HandshakeFailure::Timeout,
     };
-    handshake.failed(failed);
+    tracing::debug!(
+        listener = listener.name,
+        why = failed.why.word(),
+        error = failed.error.as_ref().map(tracing::field::display),
+        "TLS handshake failed"
+    );
+    handshake.failed(failed.why);
+    drop(handshake);
+    failed.part().await;
     None
 }

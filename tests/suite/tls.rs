@@ -158,14 +158,8 @@ fn tls_1_2_and_1_3_are_spoken_with_forward_secrecy_and_nothing_older() {
     }
     // TLS 1.1 with ciphers of its time, without signature algorithms, which it did not know, and with.
     for (extensions, alert) in [(&b""[..], 40), (b"\0\x08\0\x0d\0\x04\0\x02\x04\x03", 70)] {
-        let mut hello = vec![3, 2];
-        hello.extend([7; 32]);
-        hello.extend(b"\0\0\x04\xc0\x13\0\x2f\x01\0");
-        hello.extend(extensions);
-        let length = u8::try_from(hello.len()).unwrap();
         let mut client = Client::connect(proxy.address());
-        client.send([0x16, 3, 1, 0, length + 4, 1, 0, 0, length]);
-        client.send(hello);
+        client.send(old_hello(extensions));
         let answer = client.until_closed().unwrap();
         assert_eq!(
             (answer[0], &answer[5..]),
@@ -176,6 +170,17 @@ fn tls_1_2_and_1_3_are_spoken_with_forward_secrecy_and_nothing_older() {
     let failures = "pointsman_tls_handshake_failures_total";
     proxy.counts(failures, &[("reason", "no_version")], 2.0);
     proxy.counts(failures, &[], 2.0);
+}
+
+/// What a client of TLS 1.1 says first.
+pub(crate) fn old_hello(extensions: &[u8]) -> Vec<u8> {
+    let mut hello = vec![3, 2];
+    hello.extend([7; 32]);
+    hello.extend(b"\0\0\x04\xc0\x13\0\x2f\x01\0");
+    hello.extend(extensions);
+    let length = u8::try_from(hello.len()).unwrap();
+    let record = [0x16, 3, 1, 0, length + 4, 1, 0, 0, length];
+    [record.to_vec(), hello].concat()
 }
 
 fn trusting_with(

@@ -11,6 +11,7 @@ use crate::harness::{
     Authority, Client, DEADLINE, Load, Origin, Proxy, TlsClient, TlsSite, Usage, eventually, route,
     trusting,
 };
+use crate::tls::old_hello;
 
 const FAILURES: &str = "pointsman_tls_handshake_failures_total";
 
@@ -174,6 +175,28 @@ fn every_failure_has_its_reason() {
     site.failed("malformed", 2.0);
     site.proxy.counts(FAILURES, &[], 4.0);
     site.asks();
+}
+
+#[test]
+fn the_alert_of_a_failed_handshake_is_not_lost_to_what_the_client_still_sends() {
+    let site = serve("", "");
+    for tail in [0, 5_000, 60_000] {
+        let mut client = Client::connect(site.address);
+        let mut said = old_hello(b"");
+        said.resize(said.len() + tail, 7);
+        client.send(said);
+        let alert = client.until_closed().expect("an end and no reset");
+        assert_eq!((alert[0], alert.len()), (21, 7), "{tail}");
+    }
+    site.failed("no_version", 3.0);
+    // Whoever sends on for ever is cut.
+    let mut client = Client::connect(site.address);
+    client.send(old_hello(b""));
+    let end = Instant::now() + DEADLINE;
+    while client.try_send([7; 1000]).is_ok() {
+        assert!(Instant::now() < end, "it may still send");
+    }
+    site.proxy.counts("pointsman_connections", &[], 0.0);
 }
 
 #[test]

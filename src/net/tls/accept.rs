@@ -3,11 +3,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{Connection, Error, HandshakeKind};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::super::plain::{Plain, PlainRead, PlainWrite};
 use super::client::Identity;
@@ -22,8 +24,34 @@ pub(crate) enum Unaccepted {
     Silent,
     /// The client speaks HTTP in clear; with what it has said.
     Clear(Plain, BytesMut),
-    Failed(HandshakeFailure, Option<Error>),
+    Failed(Failed),
 }
+
+/// A handshake that came to nothing.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub why: HandshakeFailure,
+    pub error: Option<Error>,
+    /// Of a client that was told why, and may still be sending.
+    told: Option<Plain>,
+}
+
+impl Failed {
+    /// Ends the connection so that what the client was told is not lost to what it still sends.
+    pub(crate) async fn part(self) {
+        let Some(mut stream) = self.told else { return };
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let (mut rest, mut nowhere) = (stream.take(LINGER_BYTES), tokio::io::sink());
+        // Whoever sends on for longer is cut.
+        let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut nowhere)).await;
+    }
+}
+
+/// How long, and how much, a client may send that has failed.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
 
 /// The type of a record that holds a message of a handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -45,23 +73,28 @@ pub(crate) async fn accept(
     let policy = tls.policy(host.as_deref());
     let connection = match hello.into_connection(policy.config.clone()) {
         Ok(connection) => connection,
-        Err((error, alert)) => return Err(tell(alert, error, &write).await),
+        Err((error, alert)) => return Err(tell(alert, error, read, write).await),
     };
     let mut session = Session::new(read, Connection::Server(connection));
-    poll_fn(|cx| {
+    let ended = poll_fn(|cx| {
         loop {
-            ready!(session.poll_send(&write, cx)).map_err(|_| gone())?;
+            ready!(session.poll_send(&write, cx)).map_err(|_| None)?;
             if !session.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
-            let fed = ready!(session.poll_handshake_input(cx)).map_err(|_| gone())?;
+            let fed = ready!(session.poll_handshake_input(cx)).map_err(|_| None)?;
             if let Err(error) = fed {
                 let _ = session.send(&write);
-                return Poll::Ready(Err(failed(error)));
+                return Poll::Ready(Err(Some(error)));
             }
         }
     })
-    .await?;
+    .await;
+    match ended {
+        Ok(()) => {}
+        Err(None) => return Err(gone()),
+        Err(Some(error)) => return Err(failed(error, session.read.reunite(write))),
+    }
     let handshaken = match session.tls.handshake_kind() {
         Some(HandshakeKind::Resumed) => Handshaken::Resumed,
         _ => Handshaken::Full,
@@ -91,7 +124,7 @@ async fn hello(
             let whole = read.reunite(write).filter(|_| clear);
             return Err(match whole {
                 Some(stream) => Unaccepted::Clear(stream, said),
-                None => Unaccepted::Failed(HandshakeFailure::NotTls, None),
+                None => cut(HandshakeFailure::NotTls),
             });
         }
         while fed < said.len() {
@@ -99,14 +132,14 @@ async fn hello(
             match taken {
                 Ok(taken @ 1..) => fed += taken,
                 Ok(0) | Err(_) => {
-                    return Err(Unaccepted::Failed(HandshakeFailure::Malformed, None));
+                    return Err(cut(HandshakeFailure::Malformed));
                 }
             }
         }
         match acceptor.accept() {
             Ok(Some(hello)) => return Ok((hello, read, write)),
             Ok(None) => {}
-            Err((error, alert)) => return Err(tell(alert, error, &write).await),
+            Err((error, alert)) => return Err(tell(alert, error, read, write).await),
         }
         if said.is_empty() {
             said.reserve(ROOM);
@@ -120,20 +153,37 @@ async fn hello(
 }
 
 /// Tells the client why. Whoever does not take it will see the connection end.
-async fn tell(mut alert: AcceptedAlert, error: Error, write: &PlainWrite) -> Unaccepted {
+async fn tell(
+    mut alert: AcceptedAlert,
+    error: Error,
+    read: PlainRead,
+    write: PlainWrite,
+) -> Unaccepted {
     // Of a connection that is so new it is not known yet whether it takes anything.
     if poll_fn(|cx| write.poll_write_ready(cx)).await.is_ok() {
-        let _ = alert.write_all(&mut Socket(write));
+        let _ = alert.write_all(&mut Socket(&write));
     }
-    failed(error)
+    failed(error, read.reunite(write))
 }
 
 fn gone() -> Unaccepted {
-    Unaccepted::Failed(HandshakeFailure::Closed, None)
+    cut(HandshakeFailure::Closed)
 }
 
-fn failed(error: Error) -> Unaccepted {
-    Unaccepted::Failed(reason(&error), Some(error))
+fn cut(why: HandshakeFailure) -> Unaccepted {
+    Unaccepted::Failed(Failed {
+        why,
+        error: None,
+        told: None,
+    })
+}
+
+fn failed(error: Error, told: Option<Plain>) -> Unaccepted {
+    Unaccepted::Failed(Failed {
+        why: reason(&error),
+        error: Some(error),
+        told,
+    })
 }
 
 fn reason(error: &Error) -> HandshakeFailure {
