@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help test components bench soak idle differential http-rules fuzz deny image doc
+.PHONY: help test components bench soak idle differential http-rules testssl fuzz deny image doc
 
 CARGO ?= cargo
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
@@ -44,6 +44,11 @@ http-rules: ## docs/http.md against what Pointsman, nginx and HAProxy do
 	tests/components.sh rules
 	$(CARGO) build --locked
 	python3 -B tests/http_rules/compare.py --check docs/http.md
+
+testssl: ## What testssl.sh finds in a listener with TLS as it is by default
+	tests/components.sh testssl
+	$(CARGO) build --locked
+	tests/testssl.sh
 
 # NAME is head, forwarded, paths or toml; N executions from SEED.
 fuzz: ## Heads, forwarded fields, paths and TOML by properties

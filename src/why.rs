@@ -20,6 +20,8 @@ pub enum Why {
     BodyTimeout,
     /// The body of the request is larger than the route allows.
     BodyTooLarge,
+    /// The handshake was for a site that asks something else of its clients than the one in `Host`.
+    Misdirected,
     /// The request asks for something this proxy does not do, as CONNECT on a reverse listener.
     Unsupported,
     /// The upstream's address refuses connections.
@@ -53,7 +55,7 @@ pub enum Why {
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
@@ -62,6 +64,7 @@ impl Why {
         Self::RequestTimeout,
         Self::BodyTimeout,
         Self::BodyTooLarge,
+        Self::Misdirected,
         Self::Unsupported,
         Self::ConnectRefused,
         Self::ConnectTimeout,
@@ -92,6 +95,7 @@ impl Why {
             Self::RequestTimeout => "request_timeout",
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
+            Self::Misdirected => "misdirected",
             Self::Unsupported => "unsupported",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",

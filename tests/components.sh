@@ -2,7 +2,7 @@
 # Brings the programs that the tests (or, with an argument, the benchmarks and comparisons) run beside
 # Pointsman. What is there already is left as it is; no service is started.
 #
-#   tests/components.sh [test|bench|differential|rules]
+#   tests/components.sh [test|bench|differential|rules|testssl]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,7 @@ readonly test_programs=(
     docker-compose:docker-compose
     haproxy:haproxy
     nginx:nginx-light
+    openssl:openssl
     python3:python3
     strace:strace
     systemd-analyze:systemd
@@ -46,8 +47,9 @@ main() {
         fetch_h11
         ;;
     rules) install_missing haproxy:haproxy nginx:nginx-light python3:python3 ;;
+    testssl) install_missing dig:dnsutils openssl:openssl testssl:testssl.sh ;;
     bench) install_missing "${bench_programs[@]}" ;;
-    *) fail "unknown set \`$1\`; write test, bench, differential or rules" ;;
+    *) fail "unknown set \`$1\`; write test, bench, differential, rules or testssl" ;;
     esac
 }
 

@@ -51,7 +51,7 @@ fn configured(file: Option<&Path>) -> SocketAddr {
     let config = config_file(file)
         .map(ConfigSource::File)
         .and_then(|source| {
-            let reading = source.read_now();
+            let reading = source.read_only();
             source.parse(&reading).ok()
         });
     config.unwrap_or_default().admin.listen.0

@@ -7,6 +7,7 @@ mod locate;
 mod reload;
 mod run;
 mod status;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,8 @@ enum Command {
     Reload(locate::Arguments),
     /// Show what the running Pointsman serves
     Status(status::Arguments),
+    /// Tell how to trust the certificates of `tls = "internal"`
+    Trust(trust::Arguments),
     /// Write a commented starter file
     Init(init::Arguments),
     /// Run only the demo origin, an HTTP server that answers with what it received
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Some(Command::Check(arguments)) => check::run(&arguments),
         Some(Command::Reload(arguments)) => reload::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),
+        Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Init(arguments)) => init::run(&arguments),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::units::{Mode, Size, Time};
-use super::{Address, Peers};
+use super::{Address, Hsts, Peers, RedirectToHttps, Tls};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +15,12 @@ pub struct Listener {
     pub mode: Option<Mode>,
     /// Peers that relay for others, and say so in a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// Speak TLS, and nothing in clear.
+    pub tls: Option<Tls>,
+    /// Send every request to the same place by HTTPS. Default false.
+    pub redirect_to_https: Option<RedirectToHttps>,
+    /// Tell browsers to ask by HTTPS only, for so long. Said over TLS only. Default: nothing is said.
+    pub hsts: Option<Hsts>,
     #[serde(default)]
     pub timeout: ListenerTimeout,
     #[serde(default)]
@@ -66,6 +72,8 @@ pub struct ListenerTimeout {
     pub idle: Time,
     /// Of a client that takes nothing of an answer. Default 60 s.
     pub write: Time,
+    /// From the connection, or the PROXY header, to the end of the TLS handshake. Default 10 s.
+    pub handshake: Time,
 }
 
 impl Default for ListenerTimeout {
@@ -74,6 +82,7 @@ impl Default for ListenerTimeout {
             header: Time::seconds(10),
             idle: Time::seconds(75),
             write: Time::seconds(60),
+            handshake: Time::seconds(10),
         }
     }
 }

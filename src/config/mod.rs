@@ -3,6 +3,7 @@
 //! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
 
 mod address;
+mod client_auth;
 mod error_page;
 mod expand;
 mod listener;
@@ -11,6 +12,7 @@ mod problem;
 mod process;
 mod route;
 mod source;
+mod tls;
 mod units;
 mod upstream;
 
@@ -19,6 +21,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 pub use address::{Address, Peers, UNIX};
+pub use client_auth::{ClientAuth, ClientAuthMode, ClientHeaders};
 pub use error_page::{ErrorPage, PageFile, PageFiles};
 pub use listener::{Listener, ListenerLimit, ListenerTimeout, ProxyProtocol};
 pub use parse::parse;
@@ -26,6 +29,10 @@ pub use problem::{Problem, Report, Severity, nearest};
 pub use process::{Admin, Log, LogFormat, LogLevel, Metrics, Reload, ReloadMode, Server};
 pub use route::{EncodedSlash, HeaderRules, Redirect, Respond, Rewrite, Route, RouteTimeout};
 pub use source::{KeyPath, Source};
+pub use tls::{
+    CertificateFiles, CertificateSource, Hsts, LocalAuthority, RedirectToHttps, Secret, Tls,
+    TlsFile, TlsFiles,
+};
 pub use units::{Drain, OneOrMany, Size, Time};
 pub use upstream::{DEMO, Pool, ProxyVersion, Upstream, UpstreamTimeout, Url};
 
@@ -56,6 +63,11 @@ pub struct Config {
     /// The content of the files that are named, read beside this one.
     #[serde(skip)]
     pub page_files: PageFiles,
+    #[serde(skip)]
+    pub tls_files: TlsFiles,
+    /// There if a listener wants it.
+    #[serde(skip)]
+    pub local_authority: Option<LocalAuthority>,
 }
 
 impl Config {
@@ -64,6 +76,24 @@ impl Config {
         let routes = self.route.iter().map(|route| &route.error_page);
         let tables = routes.chain([&self.error_page]);
         tables.flat_map(ErrorPage::files)
+    }
+
+    /// The same of certificates and their keys.
+    pub fn tls_files(&self) -> impl Iterator<Item = &str> {
+        let tables = self
+            .listener
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        tables.flat_map(Tls::files)
+    }
+
+    /// Does a listener show certificates that are made here?
+    pub fn uses_local_authority(&self) -> bool {
+        let mut tables = self
+            .listener
+            .iter()
+            .filter_map(|listener| listener.tls.as_ref());
+        tables.any(|tls| tls.certificate == CertificateSource::Internal)
     }
 
     /// Does anything point at the built-in demo origin?

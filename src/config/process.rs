@@ -20,6 +20,9 @@ pub struct Server {
     /// Peers whose `X-Forwarded-*` is believed: networks, single addresses, or `"unix:"`
     /// for all who come by a unix socket. Default none.
     pub trusted_proxies: Peers,
+    /// Where the process keeps what it makes itself, as the authority of `tls = "internal"`; relative to
+    /// the directory of this file. Default: what systemd or XDG say, else `/var/lib/pointsman`.
+    pub state_dir: Option<String>,
 }
 
 impl Default for Server {
@@ -29,6 +32,7 @@ impl Default for Server {
             max_connections: None,
             shutdown_grace: Time::seconds(30),
             trusted_proxies: Peers::default(),
+            state_dir: None,
         }
     }
 }

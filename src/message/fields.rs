@@ -34,6 +34,19 @@ pub fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<It
         .filter(|token| !token.is_empty())
 }
 
+/// Takes these fields away in any spelling, whoever sent them.
+pub fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
+    if names.is_empty() {
+        return;
+    }
+    let folded = |name: &HeaderName| name.as_str().replace(['_', '.'], "-");
+    let names: Vec<String> = names.iter().map(folded).collect();
+    let sent: Vec<HeaderName> = headers.keys().cloned().collect();
+    for name in sent.iter().filter(|name| names.contains(&folded(name))) {
+        headers.remove(name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::header::CONNECTION;

@@ -96,8 +96,20 @@ pub struct Sender<'a> {
     pub peer_text: Option<&'a HeaderValue>,
     /// `Host` as the client sent it; empty if an HTTP/1.0 client sent none.
     pub authority: &'a HeaderValue,
+    /// Does the peer speak TLS?
+    pub secured: bool,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
+}
+
+pub(super) fn scheme(secured: bool) -> &'static str {
+    if secured { "https" } else { "http" }
+}
+
+/// Does a peer, who has to be trusted, say that its client asks by HTTPS?
+pub fn says_https(headers: &HeaderMap) -> bool {
+    let said = headers.get(X_FORWARDED_PROTO);
+    said.is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
 /// Adds what is true. To be called after the hop-by-hop fields are stripped, and [the
@@ -108,7 +120,10 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
         append(headers, X_FORWARDED_FOR, peer);
     }
     if !has(headers, &X_FORWARDED_PROTO) {
-        headers.append(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.append(
+            X_FORWARDED_PROTO,
+            HeaderValue::from_static(scheme(sender.secured)),
+        );
     }
     if !has(headers, &X_FORWARDED_HOST) {
         headers.append(X_FORWARDED_HOST, sender.authority.clone());
@@ -123,8 +138,9 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
 
 /// Trailers come after what they would change, but some applications merge them into the head: so a
 /// client says in them what it may say in the head, and no more.
-pub fn strip_trailers(trailers: &mut HeaderMap, trusted: bool) {
+pub fn strip_trailers(trailers: &mut HeaderMap, trusted: bool, never: &[HeaderName]) {
     super::hop::strip_request(trailers);
+    super::fields::remove_all(trailers, never);
     if !trusted {
         remove_claims(trailers);
     }
@@ -185,7 +201,7 @@ fn element(sender: &Sender<'_>) -> String {
         Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
         None => "unknown".to_owned(),
     };
-    let mut element = format!("for={node};proto=http");
+    let mut element = format!("for={node};proto={}", scheme(sender.secured));
     if let Ok(host) = sender.authority.to_str()
         && !host.is_empty()
     {
@@ -286,6 +302,7 @@ mod tests {
             peer,
             peer_text,
             authority,
+            secured: false,
             forwarded: true,
         };
         remove_claims(&mut headers);
@@ -318,6 +335,7 @@ mod tests {
             peer,
             peer_text,
             authority: &HeaderValue::from_static("a"),
+            secured: true,
             forwarded: false,
         };
         set(&mut headers, &sender);

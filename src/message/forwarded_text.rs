@@ -5,7 +5,7 @@ use bytes::BytesMut;
 use http::header::VIA;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::forwarded::{VIA_US, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::forwarded::{VIA_US, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, scheme};
 
 /// The fields that are the same for every request of one client connection.
 #[derive(Debug, Default)]
@@ -13,16 +13,13 @@ pub struct ForwardedText(BytesMut);
 
 impl ForwardedText {
     /// Without an address nothing is made up: readers expect addresses there and nothing else.
-    pub fn new(peer: Option<&HeaderValue>) -> Self {
+    pub fn new(peer: Option<&HeaderValue>, secured: bool) -> Self {
         let mut text = BytesMut::new();
         if let Some(peer) = peer {
             push(&X_FORWARDED_FOR, peer, &mut text);
         }
-        push(
-            &X_FORWARDED_PROTO,
-            &HeaderValue::from_static("http"),
-            &mut text,
-        );
+        let scheme = HeaderValue::from_static(scheme(secured));
+        push(&X_FORWARDED_PROTO, &scheme, &mut text);
         push(&VIA, &VIA_US, &mut text);
         Self(text)
     }
@@ -86,18 +83,20 @@ mod tests {
     #[test]
     fn lines_say_what_the_map_would_have_said() {
         let peers = [Some(HeaderValue::from_static("192.0.2.1")), None];
-        for (peer, authority) in peers.iter().zip(["a.example:81", ""]) {
+        let authorities = [("a.example:81", true), ("", false)];
+        for (peer, (authority, secured)) in peers.iter().zip(authorities) {
             let authority = HeaderValue::from_static(authority);
             let sender = Sender {
                 peer: None,
                 peer_text: peer.as_ref(),
                 authority: &authority,
+                secured,
                 forwarded: false,
             };
             let mut headers = HeaderMap::new();
             headers.insert("accept", HeaderValue::from_static("*/*"));
             let mut lines = text(&headers);
-            let forwarded = ForwardedText::new(peer.as_ref());
+            let forwarded = ForwardedText::new(peer.as_ref(), secured);
             let forwarded = ForwardedLines::of(&headers, &forwarded, &authority).unwrap();
             forwarded.encode(&mut lines);
             set(&mut headers, &sender);

@@ -50,6 +50,7 @@ impl Rejection {
             Why::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Why::NoRoute => StatusCode::NOT_FOUND,
             Why::BadHost | Why::BadRequest | Why::BadPath => StatusCode::BAD_REQUEST,
+            Why::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Why::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Why::ConnectTimeout | Why::HeaderTimeout | Why::TotalTimeout => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -78,6 +79,7 @@ impl Rejection {
                 | Why::RequestTimeout
                 | Why::BodyTimeout
                 | Why::BodyTooLarge
+                | Why::Misdirected
                 | Why::Unsupported
         )
     }
@@ -95,6 +97,9 @@ impl Rejection {
             Why::BodyTimeout => "the body of the request did not come in time",
             Why::BodyTooLarge => "the body of the request is larger than this route allows",
             Why::BadPath => "the path holds a dot segment, a control character or a broken escape",
+            Why::Misdirected => {
+                "the connection was made for a site with other rules; ask for this one by a new one"
+            }
             Why::Unsupported => "this listener does not do what the request asks for",
             Why::ConnectRefused => "the upstream refuses connections",
             Why::ConnectTimeout => "the upstream did not accept a connection in time",

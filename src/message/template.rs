@@ -39,6 +39,8 @@ pub struct Variables<'a> {
     pub method: &'a str,
     /// None if it came by a unix socket.
     pub client_ip: Option<IpAddr>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// Made only if it is asked for.
     pub request_id: &'a (dyn Fn() -> &'a str + Sync),
     pub route: &'a str,
@@ -135,7 +137,7 @@ impl Variable {
             Self::Query => text.push_str(target.query().unwrap_or_default()),
             Self::RequestId => text.push_str((variables.request_id)()),
             Self::Route => text.push_str(variables.route),
-            Self::Scheme => text.push_str("http"),
+            Self::Scheme => text.push_str(variables.scheme),
             Self::Uri => {
                 text.push_str(target.raw_path());
                 if let Some(query) = target.query() {
@@ -160,6 +162,7 @@ mod tests {
             target: &target,
             method: "GET",
             client_ip: "192.0.2.1".parse().ok(),
+            scheme: "http",
             request_id: &|| "r1",
             route: "users",
             part: &|_| "a%2Fb",

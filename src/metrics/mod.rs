@@ -11,9 +11,10 @@ mod histogram;
 mod reload;
 mod route;
 mod rows;
+mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
@@ -22,6 +23,7 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder}
 pub(crate) use connection::{ConnectionRow, OpenConnection};
 pub(crate) use reload::{ReloadMetrics, ReloadResult};
 pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
+pub(crate) use tls::{CertificateGauge, HandshakeFailure, Handshaken, TlsRow};
 
 use tokio::runtime::Handle;
 
@@ -47,6 +49,8 @@ pub struct Metrics {
     routes: Rows<RouteRow>,
     upstreams: Rows<ConnectionRow>,
     listeners: Rows<ConnectionRow>,
+    tls: Rows<TlsRow>,
+    certificates: Mutex<Vec<CertificateGauge>>,
     runtimes: Mutex<Vec<Handle>>,
     pub unmatched: Arc<RouteRow>,
     pub reload: ReloadMetrics,
@@ -73,6 +77,8 @@ impl Metrics {
             routes: Rows::new(Some(Arc::clone(&unmatched))),
             upstreams: Rows::new(None),
             listeners: Rows::new(None),
+            tls: Rows::new(None),
+            certificates: Mutex::default(),
             runtimes: Mutex::default(),
             unmatched,
             reload,
@@ -98,6 +104,12 @@ impl Metrics {
             .unwrap_or_else(|| Arc::new(ConnectionRow::new(name)))
     }
 
+    /// Of a listener that speaks TLS.
+    pub fn tls(&self, name: &str) -> Arc<TlsRow> {
+        let new = || Arc::new(TlsRow::new(name, &self.bounds));
+        self.tls.find(name).unwrap_or_else(new)
+    }
+
     /// From now on these rows are the live ones. Gauges of all others are gone from the next
     /// scrape; their counters go after one scrape more, when nothing is in flight on them.
     pub fn publish(
@@ -109,6 +121,17 @@ impl Metrics {
         self.routes.publish(routes);
         self.upstreams.publish(upstreams);
         self.listeners.publish(listeners);
+    }
+
+    /// The same of listeners that speak TLS; `certificates` are those that serve from now on.
+    pub(crate) fn publish_tls(&self, rows: Vec<Arc<TlsRow>>, certificates: Vec<CertificateGauge>) {
+        self.tls.publish(rows);
+        *self.certificates() = certificates;
+    }
+
+    fn certificates(&self) -> MutexGuard<'_, Vec<CertificateGauge>> {
+        let certificates = self.certificates.lock();
+        certificates.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts the tasks of this runtime, too.
@@ -141,6 +164,8 @@ impl Metrics {
             &self.upstreams,
             &connection::UPSTREAMS,
         ));
+        families.extend(tls::families(&self.tls));
+        families.extend(tls::certificates(&self.certificates()));
         let mut text = String::new();
         // The encoder fails only on a family without metrics, and none of these is.
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {

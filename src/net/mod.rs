@@ -1,16 +1,19 @@
-//! Bytes on the way, whatever they mean: streams, tunnels, connections that must come to an end, who
+//! Bytes on the way, whatever they mean: streams, TLS, tunnels, connections that must come to an end, who
 //! they are relayed for, and pages of our own.
 
 pub(crate) mod alarm;
 pub(crate) mod drain;
 mod pages;
+mod plain;
 pub(crate) mod proxy_protocol;
 pub(crate) mod seldom;
 pub(crate) mod stream;
+pub(crate) mod tls;
 pub(crate) mod tunnel;
 
 pub(crate) use alarm::Alarm;
 pub(crate) use drain::Drain;
 pub(crate) use pages::serve_pages;
+pub(crate) use plain::{Detached, Plain};
 pub(crate) use seldom::Seldom;
-pub(crate) use stream::{Detached, ReadHalf, Stream, WriteHalf};
+pub(crate) use stream::{ReadHalf, Stream, WriteHalf};

@@ -1,82 +1,41 @@
-//! A connection over TCP or a unix socket: the same to whoever reads and writes it.
+//! A connection, in clear or under TLS: the same to whoever reads and writes it.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
-/// Does the same with either kind.
-macro_rules! either {
-    ($self:expr, $stream:ident => $act:expr) => {
-        match $self {
-            Self::Tcp($stream) => $act,
-            Self::Unix($stream) => $act,
-        }
-    };
-}
+use super::plain::{Plain, PlainRead, PlainWrite};
+use super::tls::TlsStream;
 
 #[derive(Debug)]
 pub enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Plain(Plain),
+    Tls(Arc<TlsStream>),
 }
 
-/// What the kernel may hold of what was written and not yet sent. Far more and a peer that reads
-/// slowly could not be told from one that reads nothing, since room shows in steps of a third of it.
-const UNSENT: u32 = 128 * 1024;
-
 impl Stream {
-    /// A TCP connection, set up as all of ours are: no packet waits for the one after it.
     pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        #[cfg(target_os = "linux")]
-        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT)?;
-        Ok(Self::Tcp(stream))
+        Plain::tcp(stream).map(Self::Plain)
     }
 
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
-        UnixStream::connect(path).await.map(Self::Unix)
-    }
-
-    /// Where a client connected to; none by a unix socket.
-    pub(crate) fn local_addr(&self) -> io::Result<Option<SocketAddr>> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().map(Some),
-            Self::Unix(_) => Ok(None),
-        }
+        Plain::connect_unix(path).await.map(Self::Plain)
     }
 
     pub(crate) fn into_split(self) -> (ReadHalf, WriteHalf) {
         match self {
-            Self::Tcp(stream) => {
+            Self::Plain(stream) => {
                 let (read, write) = stream.into_split();
-                (
-                    ReadHalf::Tcp(read),
-                    WriteHalf::Tcp(TcpWriteHalf::new(write)),
-                )
+                (ReadHalf::Plain(read), WriteHalf::Plain(write))
             }
-            Self::Unix(stream) => {
-                let (read, write) = stream.into_split();
-                (ReadHalf::Unix(read), WriteHalf::Unix(write))
-            }
+            Self::Tls(stream) => (ReadHalf::Tls(Arc::clone(&stream)), WriteHalf::Tls(stream)),
         }
-    }
-
-    /// Takes it from this thread's poller, for another to serve it.
-    pub(crate) fn detach(self) -> io::Result<Detached> {
-        Ok(match self {
-            Self::Tcp(stream) => Detached::Tcp(stream.into_std()?),
-            Self::Unix(stream) => Detached::Unix(stream.into_std()?),
-        })
     }
 }
 
@@ -86,7 +45,10 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_read(cx, buffer))
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => stream.poll_read(cx, buffer),
+        }
     }
 }
 
@@ -96,68 +58,65 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_write(cx, bytes))
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => stream.poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_flush(cx))
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => stream.poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
+        }
     }
 }
 
-/// A connection that belongs to no poller.
-#[derive(Debug)]
-pub(crate) enum Detached {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-}
-
-impl Detached {
-    /// Gives it to this thread's poller.
-    pub(crate) fn attach(self) -> io::Result<Stream> {
-        Ok(match self {
-            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
-        })
-    }
-}
-
-/// Tokio's own half, which knows from a short read that there is no more.
 #[derive(Debug)]
 pub(crate) enum ReadHalf {
-    Tcp(tcp::OwnedReadHalf),
-    Unix(unix::OwnedReadHalf),
+    Plain(PlainRead),
+    Tls(Arc<TlsStream>),
 }
 
 impl ReadHalf {
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        either!(self, half => half.try_read(buffer))
+        match self {
+            Self::Plain(half) => half.try_read(buffer),
+            Self::Tls(stream) => stream.try_read(buffer),
+        }
     }
 
+    /// Ready if a read may find something, or does not have to wait.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, half => half.as_ref().poll_read_ready(cx))
+        match self {
+            Self::Plain(half) => half.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_read_ready(cx),
+        }
     }
 
     /// How many of one byte are there to be read, asked of the kernel and not of the poller.
     pub(crate) fn peek(&self) -> io::Result<usize> {
-        let mut byte = [MaybeUninit::uninit()];
-        either!(self, half => SockRef::from(half.as_ref()).peek(&mut byte))
+        match self {
+            Self::Plain(half) => half.peek(),
+            Self::Tls(stream) => stream.peek(),
+        }
     }
 
     /// The whole again; none if the halves are of two connections.
     pub(crate) fn reunite(self, write: WriteHalf) -> Option<Stream> {
         match (self, write) {
-            (Self::Tcp(read), WriteHalf::Tcp(mut write)) => {
-                let write = write.half.take()?;
-                read.reunite(write).ok().map(Stream::Tcp)
+            (Self::Plain(read), WriteHalf::Plain(write)) => read.reunite(write).map(Stream::Plain),
+            (Self::Tls(read), WriteHalf::Tls(write)) => {
+                Arc::ptr_eq(&read, &write).then_some(Stream::Tls(read))
             }
-            (Self::Unix(read), WriteHalf::Unix(write)) => {
-                read.reunite(write).ok().map(Stream::Unix)
-            }
-            (Self::Tcp(_), WriteHalf::Unix(_)) | (Self::Unix(_), WriteHalf::Tcp(_)) => None,
+            (Self::Plain(_), WriteHalf::Tls(_)) | (Self::Tls(_), WriteHalf::Plain(_)) => None,
         }
     }
 }
@@ -168,43 +127,38 @@ impl AsyncRead for ReadHalf {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), half => Pin::new(half).poll_read(cx, buffer))
+        match self.get_mut() {
+            Self::Plain(half) => Pin::new(half).poll_read(cx, buffer),
+            Self::Tls(stream) => stream.poll_read(cx, buffer),
+        }
     }
 }
 
+/// What would block has to be tried again with the same bytes, to which more may have been added:
+/// under TLS they may be encrypted already.
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
-    Tcp(TcpWriteHalf),
-    Unix(unix::OwnedWriteHalf),
-}
-
-/// Does the same with either kind of stream that is written to.
-macro_rules! write_to {
-    ($self:expr, $stream:ident => $act:expr) => {
-        match $self {
-            Self::Tcp(half) => {
-                let $stream = half.stream()?;
-                $act
-            }
-            Self::Unix(half) => {
-                let $stream: &UnixStream = half.as_ref();
-                $act
-            }
-        }
-    };
+    Plain(PlainWrite),
+    Tls(Arc<TlsStream>),
 }
 
 impl WriteHalf {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        write_to!(self, stream => stream.try_write(bytes))
+        match self {
+            Self::Plain(half) => half.try_write(bytes),
+            Self::Tls(stream) => stream.try_write(&[IoSlice::new(bytes)]),
+        }
     }
 
     pub(crate) fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        write_to!(self, stream => stream.try_write_vectored(parts))
+        match self {
+            Self::Plain(half) => half.try_write_vectored(parts),
+            Self::Tls(stream) => stream.try_write(parts),
+        }
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        write_to!(self, stream => stream.poll_write_ready(cx))
+        self.socket().poll_write_ready(cx)
     }
 
     /// Resolves when a write may get further than the last one did.
@@ -215,55 +169,33 @@ impl WriteHalf {
     /// Resolves when the connection has broken, whether or not anybody reads from it. The poller
     /// itself fails only when its runtime ends.
     pub(crate) async fn broken(&self) -> io::Result<()> {
-        write_to!(self, stream => stream.ready(Interest::ERROR).await.map(drop))
-    }
-
-    /// Says that nothing more comes, though all the rest is still read.
-    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        write_to!(self, stream => SockRef::from(stream).shutdown(Shutdown::Write))
+        self.socket().broken().await
     }
 
     /// Shall the peer see a reset when the connection is dropped, or the process dies? A unix socket
     /// knows none.
     pub(crate) fn reset_when_dropped(&self, resets: bool) -> io::Result<()> {
-        if let Self::Tcp(half) = self {
-            let linger = resets.then_some(Duration::ZERO);
-            SockRef::from(half.stream()?).set_linger(linger)?;
-            half.resets.store(resets, Ordering::Relaxed);
-        }
-        Ok(())
+        self.socket().reset_when_dropped(resets)
     }
-}
 
-/// Tokio's own half says that nothing more comes when it is dropped. A reset after that would be
-/// too late: the peer has the end already.
-#[derive(Debug)]
-pub(crate) struct TcpWriteHalf {
-    /// None only while it is being dropped or reunited.
-    half: Option<tcp::OwnedWriteHalf>,
-    resets: AtomicBool,
-}
+    /// Says that nothing more comes, though all the rest is still read.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        self.say_goodbye();
+        self.socket().shutdown_write()
+    }
 
-impl TcpWriteHalf {
-    fn new(half: tcp::OwnedWriteHalf) -> Self {
-        Self {
-            half: Some(half),
-            resets: AtomicBool::new(false),
+    /// Says that all was said, where that can be told from a connection that was cut. To be left out
+    /// after an answer that is not whole.
+    pub(crate) fn say_goodbye(&self) {
+        if let Self::Tls(stream) = self {
+            stream.say_goodbye();
         }
     }
 
-    fn stream(&self) -> io::Result<&TcpStream> {
-        let half = self.half.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        Ok(half.as_ref())
-    }
-}
-
-impl Drop for TcpWriteHalf {
-    fn drop(&mut self) {
-        if *self.resets.get_mut()
-            && let Some(half) = self.half.take()
-        {
-            half.forget();
+    fn socket(&self) -> &PlainWrite {
+        match self {
+            Self::Plain(half) => half,
+            Self::Tls(stream) => stream.socket(),
         }
     }
 }

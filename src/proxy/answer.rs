@@ -7,13 +7,16 @@ use http_body::Body as _;
 
 use super::body::{Observed, Watch};
 use super::upgrade::Tunnel;
-use crate::message::Rejection;
 use crate::message::page::Page;
 use crate::message::template::Variables;
+use crate::message::{Rejection, Target};
 use crate::route::{Redirect, Respond};
 use crate::telemetry::{Outcome, Record};
 use crate::why::Why;
 use crate::wire::client::AnswerBody;
+
+/// The port that need not be written.
+const HTTPS: u16 = 443;
 
 /// A response, and what is to be observed of it until its last byte.
 pub(super) struct Answer {
@@ -45,6 +48,29 @@ impl Answer {
         let mut response = redirect.status.into_response();
         response.headers_mut().insert(LOCATION, to);
         Ok(Self::own(response.map(AnswerBody::from)))
+    }
+
+    /// The same place by HTTPS. 308, so that a request with a body stays what it is.
+    pub(super) fn to_https(target: &Target<'_>, port: u16) -> Result<Self, Why> {
+        let host = target.host();
+        if host.is_empty() {
+            // A client of HTTP/1.0 that names no site cannot be sent to one.
+            return Err(Why::BadHost);
+        }
+        let port = if port == HTTPS {
+            String::new()
+        } else {
+            format!(":{port}")
+        };
+        let query = target
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        let to = format!("https://{host}{port}{}{query}", target.raw_path());
+        let to = HeaderValue::try_from(to).map_err(|_| Why::BadRequest)?;
+        let mut response = StatusCode::PERMANENT_REDIRECT.into_response();
+        response.headers_mut().insert(LOCATION, to);
+        Ok(Self::plain(response.map(AnswerBody::from)))
     }
 
     pub(super) fn respond(respond: &Respond) -> Self {

@@ -19,7 +19,7 @@ use super::body::Watch;
 use super::upgrade::{self, Ask};
 use super::upload::Upload;
 use super::{Connection, Until};
-use crate::message::fields::{has, lines};
+use crate::message::fields::{has, lines, remove_all};
 use crate::message::forwarded::{self, Sender};
 use crate::message::forwarded_text::ForwardedLines;
 use crate::message::hop;
@@ -180,6 +180,7 @@ impl Passage<'_> {
             headers.remove(EXPECT);
         }
         let forwarded = self.tell(headers, authority);
+        self.identity(headers);
         self.forward.host.apply(headers, authority);
         prepared.rules.apply(headers);
         if let Some(ask) = ask {
@@ -222,10 +223,23 @@ impl Passage<'_> {
             peer,
             peer_text: connection.peer_text.as_ref(),
             authority: &authority.value,
+            secured: connection.secured.is_some(),
             forwarded: forward.forwarded,
         };
         forwarded::set(headers, &sender);
         None
+    }
+
+    /// Who the client is by its certificate, and nothing that anybody else says of it.
+    fn identity(&self, headers: &mut HeaderMap) {
+        let Some(names) = &self.snapshot.identity_headers else {
+            return;
+        };
+        remove_all(headers, names);
+        let secured = self.connection.secured.iter();
+        for (name, value) in secured.flat_map(|secured| &secured.identity) {
+            headers.insert(name.clone(), value.clone());
+        }
     }
 
     /// A body of unknown length is sent in chunks, whatever the method.
@@ -250,7 +264,8 @@ impl Passage<'_> {
         let received = record.receives();
         let trusted = self.snapshot.trusted.contains(self.connection.peer());
         let counted = Arc::clone(&received);
-        let body = Upload::new(body, counted, *max_body, timeouts.idle, trusted);
+        let never = self.snapshot.identity_headers.clone();
+        let body = Upload::new(body, counted, *max_body, timeouts.idle, trusted, never);
         Ok((Body::new(body), Some(received)))
     }
 

@@ -16,23 +16,24 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use body::Observed;
 pub(crate) use refuse::refuse;
 
-use crate::message::forwarded::client_ip;
+use crate::message::forwarded::{Trusted, client_ip, says_https};
 use crate::message::forwarded_text::ForwardedText;
 use crate::message::template::Variables;
 use crate::message::{Accept, Rejection, Target, maps};
 use crate::net::proxy_protocol::Ends;
+use crate::net::tls::Secured;
 use crate::net::{Alarm, Drain};
 use crate::route::{Action, Route};
-use crate::snapshot::{Live, Snapshot};
+use crate::snapshot::{Listener, Live, Snapshot};
 use crate::telemetry::{AccessLine, Record, Recorder, RequestId};
 use crate::why::Why;
 use crate::wire::server::Interim;
@@ -61,8 +62,10 @@ pub(crate) struct Connection {
     /// The peer's address as it goes into `X-Forwarded-For`.
     peer_text: Option<HeaderValue>,
     forwarded: ForwardedText,
-    /// Of the listener that it came by.
-    drain: Arc<Drain>,
+    /// That it came by.
+    listener: Arc<Listener>,
+    /// None if it is in clear.
+    secured: Option<Secured>,
     interim: Interim,
     /// What the connection holds of the process, for a tunnel to hold on to.
     held: Arc<dyn Any + Send + Sync>,
@@ -74,7 +77,8 @@ impl Connection {
     pub(crate) fn new(
         worker: Arc<Worker>,
         ends: Option<Ends>,
-        drain: Arc<Drain>,
+        listener: Arc<Listener>,
+        secured: Option<Secured>,
         interim: Interim,
         held: Arc<dyn Any + Send + Sync>,
     ) -> Self {
@@ -83,9 +87,10 @@ impl Connection {
         Self {
             worker,
             ends,
-            forwarded: ForwardedText::new(peer_text.as_ref()),
+            forwarded: ForwardedText::new(peer_text.as_ref(), secured.is_some()),
             peer_text,
-            drain,
+            listener,
+            secured,
             interim,
             held,
             alarms: Mutex::default(),
@@ -133,15 +138,33 @@ impl Connection {
         alarms.push(alarm);
     }
 
+    /// How it is asked for: as the client does, or, where a trusted proxy speaks for one, as it says.
+    fn scheme(&self, headers: &HeaderMap, trusted: &Trusted) -> &'static str {
+        match &self.secured {
+            Some(_) => "https",
+            None if trusted.contains(self.peer()) && says_https(headers) => "https",
+            None => "http",
+        }
+    }
+
+    /// Was its handshake for a site that asks something else of its clients?
+    fn is_misdirected(&self, snapshot: &Snapshot, host: &str) -> bool {
+        let Some(secured) = &self.secured else {
+            return false;
+        };
+        let tls = snapshot.tls_of(&self.listener);
+        tls.is_some_and(|tls| tls.differs() && tls.policy(Some(host)).id != secured.policy)
+    }
+
     /// Does its listener go, or the process? Then each answer is the last on the connection.
     fn is_ending(&self) -> bool {
-        self.drain.has_begun() || self.worker.stopping.has_begun()
+        self.listener.drain.has_begun() || self.worker.stopping.has_begun()
     }
 
     /// Resolves when what lasts longer than an answer has to end: because its route, its listener
     /// or the process does.
     fn end_of(&self, route: &Route) -> Until {
-        let (route, listener) = (Arc::clone(&route.drain), Arc::clone(&self.drain));
+        let (route, listener) = (Arc::clone(&route.drain), Arc::clone(&self.listener.drain));
         let process = Arc::clone(&self.worker.stopping);
         Box::pin(async move {
             tokio::select! {
@@ -177,6 +200,12 @@ pub(crate) async fn handle(
             Answer::rejection(rejection, page, id.as_str()).into_response(record)
         }
     };
+    if let Some(hsts) = &connection.listener.hsts {
+        let headers = response.headers_mut();
+        headers
+            .entry(STRICT_TRANSPORT_SECURITY)
+            .or_insert_with(|| hsts.clone());
+    }
     if connection.is_ending() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
@@ -204,6 +233,15 @@ async fn serve(
         record.log(line);
     }
     let target = target?;
+    let scheme = connection.scheme(&head.headers, &snapshot.trusted);
+    if let Some(port) = connection.listener.redirect_to_https
+        && scheme == "http"
+    {
+        return Answer::to_https(&target, port);
+    }
+    if connection.is_misdirected(snapshot, target.host()) {
+        return Err(Why::Misdirected);
+    }
     let route = snapshot.route(&target, head);
     record.routed(route.map(|route| &route.row));
     let route = route.ok_or(Why::NoRoute)?;
@@ -215,6 +253,7 @@ async fn serve(
         target: &target,
         method: head.method.as_str(),
         client_ip,
+        scheme,
         request_id: &|| id.as_str(),
         route: &route.name,
         part: &|name| route.matcher.part(target.raw_path(), target.path(), name),

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use http::HeaderName;
 use http_body::{Frame, SizeHint};
 
 use crate::message::fault::BodyFault;
@@ -23,6 +24,8 @@ pub(super) struct Upload {
     alarm: Option<Alarm>,
     /// The peer may say on whose behalf it asks, in trailers too.
     trusted: bool,
+    /// Fields that nobody may send.
+    never: Option<Arc<[HeaderName]>>,
 }
 
 impl Upload {
@@ -32,6 +35,7 @@ impl Upload {
         most: u64,
         idle: Duration,
         trusted: bool,
+        never: Option<Arc<[HeaderName]>>,
     ) -> Self {
         Self {
             body,
@@ -40,6 +44,7 @@ impl Upload {
             idle,
             alarm: None,
             trusted,
+            never,
         }
     }
 
@@ -50,7 +55,8 @@ impl Upload {
             self.left = self.left.checked_sub(length).ok_or(BodyFault::TooLarge)?;
         }
         if let Some(trailers) = frame.trailers_mut() {
-            forwarded::strip_trailers(trailers, self.trusted);
+            let never = self.never.as_deref().unwrap_or_default();
+            forwarded::strip_trailers(trailers, self.trusted, never);
         }
         Ok(frame)
     }

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 
 use super::Shared;
 use super::check::{needs_restart, unbound};
-use super::pages::Named;
+use super::named::Named;
 use super::retired::Retired;
 use super::source::{ConfigSource, Hash, Reading};
 use super::status::{ListenerStatus, Outcome, Refused, SharedStatus, Status};
-use crate::config::{Config, PageFiles, Problem, Reload, Report};
+use crate::config::{Config, PageFiles, Problem, Reload, Report, TlsFiles};
 use crate::demo::Demo;
 use crate::metrics::{Metrics, ReloadResult};
 use crate::server::{Listeners, Prepared};
@@ -38,7 +38,7 @@ pub struct Reloader {
     started: Config,
     settings: Reload,
     applied: Hash,
-    /// The pages that the text names that was read last, be it good or not.
+    /// The files that the text names that was read last, be it good or not.
     named: Named,
     /// Refused, told, and not to be told again until something else was read.
     refused: Option<Option<Hash>>,
@@ -93,6 +93,8 @@ impl Reloader {
             // Only its settings are compared with later ones.
             started: Config {
                 page_files: PageFiles::default(),
+                tls_files: TlsFiles::default(),
+                local_authority: None,
                 ..config
             },
             applied: hash,
@@ -111,16 +113,16 @@ impl Reloader {
         &self.settings
     }
 
-    /// The file, and the pages that belong to it.
+    /// The file, and those that belong to it.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let file = self.parts.source.path().map(Path::to_owned);
-        let pages = self.named.paths().cloned();
-        file.into_iter().chain(pages).collect()
+        let named = self.named.paths().cloned();
+        file.into_iter().chain(named).collect()
     }
 
     pub(super) async fn read(&mut self) -> Reading {
         let reading = self.parts.source.read(self.named.clone()).await;
-        // While there is no text, as in the middle of a save, its pages are still of interest.
+        // While there is no text, as in the middle of a save, its files are still of interest.
         if let Some(named) = reading.named() {
             self.named = named.clone();
         }

@@ -8,7 +8,7 @@ use crate::snapshot::{Surroundings, compile};
 
 /// The checks of a configuration without applying it: what `pointsman check` does.
 pub fn check(source: &ConfigSource) -> Result<Vec<Report>, Vec<Report>> {
-    let reading = source.read_now();
+    let reading = source.read_only();
     let checked = source.parse(&reading).and_then(|config| {
         let metrics =
             Metrics::new(1, &[]).map_err(|error| vec![Problem::error("", error.to_string())])?;

@@ -2,8 +2,9 @@
 //! retire. All of it runs on the control thread; parsing and compiling beside it.
 
 mod apply;
+mod authority;
 mod check;
-mod pages;
+mod named;
 mod retired;
 mod settle;
 mod source;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use apply::{Parts, Reloader};
+pub use authority::authority_certificate;
 pub use check::check;
 pub use source::{ConfigSource, Reading};
 pub use status::{Outcome, SharedStatus, Status};

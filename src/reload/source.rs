@@ -8,8 +8,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use super::pages::{self, Named};
-use crate::config::{self, Config, PageFiles, Problem, Report, Source};
+use super::named::{Contents, Named};
+use crate::config::{self, Config, Problem, Report, Source};
 
 /// A file system that takes longer does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,12 +42,17 @@ impl ConfigSource {
         }
     }
 
-    /// Reads the file and the pages that it names; `known` is what the reading before found them to
+    /// What names in it are relative to.
+    pub(super) fn directory(&self) -> &Path {
+        self.path().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
+    /// Reads the file and those that it names; `known` is what the reading before found them to
     /// be.
     pub(super) async fn read(&self, known: Named) -> Reading {
         let source = self.clone();
         // A network file system may hang, and must not take the control thread with it.
-        let reading = tokio::task::spawn_blocking(move || source.look(&known));
+        let reading = tokio::task::spawn_blocking(move || source.look(&known, true));
         match timeout(PATIENCE, reading).await {
             Ok(reading) => reading.unwrap_or_else(|error| Reading::unreadable(error.to_string())),
             Err(_) => {
@@ -57,34 +62,38 @@ impl ConfigSource {
     }
 
     pub fn read_now(&self) -> Reading {
-        self.look(&Named::default())
+        self.look(&Named::default(), true)
     }
 
-    fn look(&self, known: &Named) -> Reading {
+    /// For somebody who only wants to know: nothing is made that is not there.
+    pub fn read_only(&self) -> Reading {
+        self.look(&Named::default(), false)
+    }
+
+    fn look(&self, known: &Named, keep: bool) -> Reading {
         let text = match self {
             Self::Text { text, .. } => Ok(text.clone()),
             Self::File(path) => read_text(path, LARGEST),
         };
         match text {
-            Ok(text) => self.with_pages(text, known),
+            Ok(text) => self.with_files(text, known, keep),
             Err(unread) => Reading::without_text(unread),
         }
     }
 
-    fn with_pages(&self, text: String, known: &Named) -> Reading {
+    fn with_files(&self, text: String, known: &Named, keep: bool) -> Reading {
         let hash = Hash::of(text.as_bytes());
         let named = if known.is_by(hash) {
             known.clone()
         } else {
-            let directory = self.path().and_then(Path::parent).unwrap_or(Path::new(""));
-            Named::by(&text, hash, directory)
+            Named::by(&text, hash, self.directory())
         };
-        let pages = named.read();
+        let files = named.read(keep);
         Reading {
-            hash: (!text.trim().is_empty()).then(|| pages::hash(hash, &pages)),
+            hash: (!text.trim().is_empty()).then(|| files.hash(hash)),
             text: Ok(text),
             named: Some(named),
-            pages,
+            files,
         }
     }
 
@@ -93,7 +102,7 @@ impl ConfigSource {
         match &reading.text {
             Ok(text) => {
                 let mut config = config::parse(text, &|name| std::env::var(name).ok())?;
-                config.page_files = reading.pages.clone();
+                reading.files.put_into(&mut config);
                 Ok(config)
             }
             Err(Unread::Missing) => Err(vec![Problem::error("", "there is no such file")]),
@@ -108,8 +117,13 @@ impl ConfigSource {
     }
 }
 
-/// Reads a regular file of at most so many bytes.
 pub(super) fn read_text(path: &Path, largest: u64) -> Result<String, Unread> {
+    let bytes = read_file(path, largest)?;
+    String::from_utf8(bytes).map_err(|_| Unread::Unreadable("is not UTF-8 text".to_owned()))
+}
+
+/// Reads a regular file of at most so many bytes.
+pub(super) fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>, Unread> {
     let meta = std::fs::metadata(path)?;
     // Opening a pipe would wait for its writer.
     if !meta.is_file() {
@@ -120,8 +134,7 @@ pub(super) fn read_text(path: &Path, largest: u64) -> Result<String, Unread> {
             "is larger than {largest} bytes"
         )));
     }
-    let bytes = std::fs::read(path)?;
-    String::from_utf8(bytes).map_err(|_| Unread::Unreadable("is not UTF-8 text".to_owned()))
+    Ok(std::fs::read(path)?)
 }
 
 /// Why there is no text.
@@ -142,13 +155,13 @@ impl From<io::Error> for Unread {
     }
 }
 
-/// What the source and its pages held at one moment.
+/// What the source and its files held at one moment.
 #[derive(Debug, Clone)]
 pub struct Reading {
     text: Result<String, Unread>,
     /// None if there was no text to name any.
     named: Option<Named>,
-    pages: PageFiles,
+    files: Contents,
     hash: Option<Hash>,
 }
 
@@ -165,7 +178,7 @@ impl Reading {
         Self {
             text: Err(unread),
             named: None,
-            pages: PageFiles::default(),
+            files: Contents::default(),
             hash,
         }
     }

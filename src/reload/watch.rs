@@ -1,4 +1,4 @@
-//! Noticing that a file may have changed, be it the configuration or one of its pages: events of its
+//! Noticing that a file may have changed, be it the configuration or one of those that it names: events of its
 //! directory and of itself, and a slow poll beside them for whatever sends no events.
 
 use std::collections::BTreeSet;

@@ -1,17 +1,23 @@
-//! One client connection: HTTP/1.1 around the catch-all handler.
+//! One client connection: its beginning, then HTTP/1.1 around the catch-all handler.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use axum::extract::State;
+use bytes::BytesMut;
+use futures_util::future::{Either, ready};
 use http::{Request, Response};
 
+use super::handshake::{Begun, begin};
 use super::introduction::introduce;
 use super::workers::Accepted;
-use crate::net::Drain;
 use crate::net::proxy_protocol::Ends;
+use crate::net::{Detached, Drain};
 use crate::proxy::{self, Observed, Worker};
+use crate::snapshot::Listener;
+use crate::wire::Refusal;
 use crate::wire::server::{Handle, Interim, Refused, serve as serve_http1};
 
 /// Serves requests until the client, a timeout, a drain or the end of the process ends it.
@@ -22,36 +28,24 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         listener,
         held,
     } = accepted;
-    let Ok(mut stream) = stream.attach() else {
+    let Some((ends, begun)) = beginning(stream, peer, &listener, &worker).await else {
         return;
     };
-    // Not to be taken for a unix socket, which may be trusted.
-    let Ok(local) = stream.local_addr() else {
-        return;
+    let (stream, early, secured, answers) = match begun {
+        Begun::Clear(stream, early) => (stream, early, None, true),
+        Begun::Secured(stream, secured) => (stream, BytesMut::new(), Some(secured), true),
+        Begun::WantsTls(stream, early) => (stream, early, None, false),
     };
-    let ends = peer.zip(local).map(|(source, destination)| Ends {
-        source,
-        destination,
-    });
-    let introduced = tokio::select! {
-        biased;
-        introduced = introduce(&mut stream, ends, &listener) => introduced,
-        // Whoever has not even said for whom it comes has asked nothing.
-        () = listener.drain.over() => None,
-        _ = worker.stopping.begun() => None,
-    };
-    let Some((ends, early)) = introduced else {
-        return;
-    };
-    let make = |interim: Interim| {
-        let (worker, drain) = (Arc::clone(&worker), Arc::clone(&listener.drain));
-        Requests(Arc::new(proxy::Connection::new(
-            worker,
+    let make = |interim: Interim| Requests {
+        connection: Arc::new(proxy::Connection::new(
+            Arc::clone(&worker),
             ends,
-            drain,
+            Arc::clone(&listener),
+            secured,
             interim,
             Arc::new(held),
-        )))
+        )),
+        answers,
     };
     let closing = AtomicBool::new(false);
     let mut requests = std::pin::pin!(Some(serve_http1(
@@ -73,6 +67,34 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
         () = served => return,
     }
     worker.recorder.cut(|| requests.set(None));
+}
+
+/// For whom it comes and under which keys; none if there is no connection any more.
+async fn beginning(
+    stream: Detached,
+    peer: Option<SocketAddr>,
+    listener: &Listener,
+    worker: &Worker,
+) -> Option<(Option<Ends>, Begun)> {
+    let mut stream = stream.attach().ok()?;
+    // Not to be taken for a unix socket, which may be trusted.
+    let local = stream.local_addr().ok()?;
+    let ends = peer.zip(local).map(|(source, destination)| Ends {
+        source,
+        destination,
+    });
+    let beginning = async {
+        let (ends, early) = introduce(&mut stream, ends, listener).await?;
+        let begun = begin(stream, early, listener, &worker.live).await?;
+        Some((ends, begun))
+    };
+    tokio::select! {
+        biased;
+        begun = beginning => begun,
+        // Whoever has not come so far has asked nothing.
+        () = listener.drain.over() => None,
+        _ = worker.stopping.begun() => None,
+    }
 }
 
 /// Resolves when the connection has to be gone, because its listener goes or the process does.
@@ -98,7 +120,11 @@ async fn ending(listener: &Drain, process: &Drain, closing: &AtomicBool) {
 }
 
 /// The requests of one connection: the catch-all handler with its state.
-struct Requests(Arc<proxy::Connection>);
+struct Requests {
+    connection: Arc<proxy::Connection>,
+    /// They may be asked here: they do not come in clear where TLS is spoken.
+    answers: bool,
+}
 
 impl Handle for Requests {
     type Body = Observed;
@@ -106,11 +132,16 @@ impl Handle for Requests {
     /// Called as the function that it is. By way of [`axum::handler::Handler`], which it is too,
     /// future and body would each be put in a box of their own for each request.
     fn handle(&self, request: Request<Body>) -> impl Future<Output = Response<Observed>> {
-        proxy::handle(State(Arc::clone(&self.0)), request)
+        if self.answers {
+            let state = State(Arc::clone(&self.connection));
+            Either::Left(proxy::handle(state, request))
+        } else {
+            Either::Right(ready(self.refuse(Refused::Rule(Refusal::NotHttps))))
+        }
     }
 
     fn refuse(&self, refused: Refused) -> Response<Observed> {
-        proxy::refuse(&self.0, refused)
+        proxy::refuse(&self.connection, refused)
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::net::Stream;
+use crate::net::Plain;
 use crate::net::proxy_protocol::{Ends, read};
 use crate::snapshot::Listener;
 
@@ -18,7 +18,7 @@ const ROOM: usize = 1024;
 /// Who really connected, and what was read beyond the header. A peer that was not told to send one is
 /// who it is, and sends its first request.
 pub(super) async fn introduce(
-    stream: &mut Stream,
+    stream: &mut Plain,
     ends: Option<Ends>,
     listener: &Listener,
 ) -> Option<(Option<Ends>, BytesMut)> {
@@ -53,7 +53,7 @@ enum Absent {
     Malformed,
 }
 
-async fn read_header(stream: &mut Stream) -> Result<(Option<Ends>, BytesMut), Absent> {
+async fn read_header(stream: &mut Plain) -> Result<(Option<Ends>, BytesMut), Absent> {
     let mut input = BytesMut::with_capacity(ROOM);
     loop {
         match stream.read_buf(&mut input).await {

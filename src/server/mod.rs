@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod handshake;
 mod introduction;
 mod listeners;
 mod open_files;

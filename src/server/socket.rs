@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::unix::UnixSocket;
 use crate::config::Address;
-use crate::net::{Detached, Stream};
+use crate::net::{Detached, Plain};
 use crate::snapshot::Listener;
 
 /// Connections that may wait to be accepted.
@@ -39,11 +39,11 @@ impl Socket {
         Poll::Ready(match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = ready!(socket.poll_accept(cx))?;
-                Stream::tcp(stream)?.detach().map(|tcp| (tcp, Some(peer)))
+                Plain::tcp(stream)?.detach().map(|tcp| (tcp, Some(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = ready!(socket.listener.poll_accept(cx))?;
-                Stream::Unix(stream).detach().map(|unix| (unix, None))
+                Plain::Unix(stream).detach().map(|unix| (unix, None))
             }
         })
     }

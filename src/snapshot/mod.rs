@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
+use http::{HeaderName, HeaderValue};
 use tokio::sync::Semaphore;
 
 pub(crate) use compile::{Compiled, Surroundings, compile};
@@ -15,7 +16,8 @@ pub(crate) use compile::{Compiled, Surroundings, compile};
 use crate::config::{Address, Drain as DrainTimeout};
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
-use crate::metrics::{ConnectionRow, Metrics};
+use crate::metrics::{CertificateGauge, ConnectionRow, Metrics, TlsRow};
+use crate::net::tls::{Entry, Tls};
 use crate::net::{Drain, Seldom};
 use crate::route::{Route, Table};
 use crate::upstream::Upstream;
@@ -31,13 +33,22 @@ pub struct Snapshot {
     pub access_log: bool,
     pub shutdown_grace: Duration,
     pub listeners: Vec<Arc<Listener>>,
+    /// Beside the listeners and not in them, so that a listener is kept when only its certificates
+    /// change.
+    tls: Tlses,
     /// Beside the routes and not in them, so that a route is kept when only its pages change.
     pub error_pages: ErrorPages,
+    /// Fields that tell who a client is by its certificate, and that no client may send itself; none
+    /// where nobody is asked for one.
+    pub identity_headers: Option<Arc<[HeaderName]>>,
     drain_timeout: DrainTimeout,
     routes: Vec<Arc<Route>>,
     table: Table,
     upstreams: HashMap<String, SharedUpstream>,
 }
+
+/// TLS by the name of its listener.
+type Tlses = HashMap<String, Arc<Tls>>;
 
 /// An upstream with the fingerprint by which the next snapshot knows that it did not change.
 #[derive(Debug, Clone)]
@@ -62,6 +73,14 @@ pub struct Listener {
     /// One for each connection that may be open, if there is a limit.
     pub slots: Option<Arc<Semaphore>>,
     pub row: Arc<ConnectionRow>,
+    /// As it was when the listener was built; [`Snapshot::tls`] has what serves now.
+    tls: Option<Arc<Tls>>,
+    pub tls_row: Option<Arc<TlsRow>>,
+    pub handshake_timeout: Duration,
+    /// The port of HTTPS, if every request is sent there.
+    pub redirect_to_https: Option<u16>,
+    /// `Strict-Transport-Security`.
+    pub hsts: Option<HeaderValue>,
     /// Its connections wait on it.
     pub drain: Arc<Drain>,
     fingerprint: u64,
@@ -74,6 +93,17 @@ impl Snapshot {
             .table
             .find(target, head, |index| &self.routes[index].matcher);
         found.map(|index| &self.routes[index])
+    }
+
+    /// The TLS of the listener of that name.
+    pub fn tls(&self, listener: &str) -> Option<&Tls> {
+        self.tls.get(listener).map(Arc::as_ref)
+    }
+
+    /// The same for a connection that came by this listener, which may be on its way out.
+    pub fn tls_of<'a>(&'a self, listener: &'a Listener) -> Option<&'a Arc<Tls>> {
+        let now = self.tls.get(&listener.name);
+        listener.tls.as_ref().map(|built| now.unwrap_or(built))
     }
 
     pub fn routes(&self) -> &[Arc<Route>] {
@@ -97,6 +127,22 @@ impl Snapshot {
             .map(|listener| Arc::clone(&listener.row))
             .collect();
         metrics.publish(routes, upstreams, listeners);
+        let rows = self.listeners.iter();
+        let rows = rows.filter_map(|listener| listener.tls_row.clone());
+        metrics.publish_tls(rows.collect(), self.certificates().collect());
+    }
+
+    fn certificates(&self) -> impl Iterator<Item = CertificateGauge> {
+        let entries = |(listener, tls): (&'_ String, &Arc<Tls>)| {
+            let gauge = |entry: &Entry| CertificateGauge {
+                listener: listener.clone(),
+                certificate: entry.label.clone(),
+                not_after: entry.certificate.not_after,
+                kept_back: entry.kept_back,
+            };
+            tls.entries().iter().map(gauge).collect::<Vec<_>>()
+        };
+        self.tls.iter().flat_map(entries)
     }
 
     /// Starts to drain what this snapshot had and the next one has not, or has changed.

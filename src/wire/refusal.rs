@@ -25,6 +25,7 @@ pub enum Refusal {
     Chunk,
     ChunkExtension,
     Trailers,
+    NotHttps,
 }
 
 impl Refusal {
@@ -61,6 +62,7 @@ impl Refusal {
             Self::CodingInHttp10 => "Transfer-Encoding is given with HTTP/1.0, which has none",
             Self::Chunk => "a chunk is malformed",
             Self::ChunkExtension => "a chunk extension is longer than allowed",
+            Self::NotHttps => "this port speaks HTTPS; ask again with https://",
             Self::Trailers => "the trailers are malformed or longer than allowed",
         }
     }

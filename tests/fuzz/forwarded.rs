@@ -116,6 +116,7 @@ fn claims(mut headers: HeaderMap, peer: IpAddr, trusted: bool) {
         peer: Some(peer),
         peer_text: Some(&peer_text),
         authority: &HeaderValue::from_static("a.example:81"),
+        secured: false,
         forwarded: true,
     };
     if !trusted {

@@ -1,20 +1,23 @@
 //! Every configuration that is shown to people is good.
 
-use std::fs;
+use std::collections::HashMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::BINARY;
+use crate::harness::{Authority, BINARY, Pair};
 
 /// Checks a text with the program itself; gives what it complains of.
 fn check(text: &str) -> Result<(), String> {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("example.toml");
     fs::write(&file, text).expect("the example is written");
-    for page in pages(text) {
-        let page = directory.path().join(page);
-        fs::create_dir_all(page.parent().expect("its directory")).expect("it is made");
-        fs::write(page, "a page").expect("the page is written");
+    for (name, content) in named_files(text) {
+        let file = directory.path().join(name);
+        fs::create_dir_all(file.parent().expect("its directory")).expect("it is made");
+        fs::write(&file, content).expect("the file is written");
+        fs::set_permissions(file, Permissions::from_mode(0o600)).expect("its mode");
     }
     let output = Command::new(BINARY)
         .arg("check")
@@ -29,10 +32,27 @@ fn check(text: &str) -> Result<(), String> {
     }
 }
 
-/// The error pages that a text names: whatever is quoted and ends as they do.
-fn pages(text: &str) -> impl Iterator<Item = &str> {
+/// The error pages and certificates that a text names, whatever is quoted and ends as they do, with
+/// something good in each.
+fn named_files(text: &str) -> Vec<(&str, String)> {
+    let authority = Authority::new();
+    let mut pairs: HashMap<String, Pair> = HashMap::new();
+    let mut pair = |stem: &str| {
+        let host = format!("{}.example", stem.replace('/', "-"));
+        let new = || authority.issue(&[&host]);
+        pairs.entry(stem.to_owned()).or_insert_with(new).clone()
+    };
     let quoted = text.split('"').skip(1).step_by(2);
-    quoted.filter(|name| name.ends_with(".html") || name.ends_with(".json"))
+    let file = quoted.filter_map(|name| {
+        let content = match name.rsplit_once('.')? {
+            (_, "html" | "json") => "a page".to_owned(),
+            (stem, "pem") => pair(stem).cert,
+            (stem, "key") => pair(stem).key,
+            _ => return None,
+        };
+        Some((name, content))
+    });
+    file.collect()
 }
 
 fn files(directory: &str, extension: &str) -> Vec<PathBuf> {

@@ -9,7 +9,7 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
                       2\r\nok\r\n0\r\nX-Status: fine\r\n\r\n";
 
 /// Answers in chunks with a trailer; keeps the lines after the last chunk of each request.
-fn chunked() -> (Origin, Arc<Mutex<Vec<String>>>) {
+pub(crate) fn chunked() -> (Origin, Arc<Mutex<Vec<String>>>) {
     let trailers: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = Arc::clone(&trailers);
     let origin = Origin::raw(move |stream| {

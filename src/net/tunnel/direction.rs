@@ -150,12 +150,12 @@ mod tests {
 
     use super::super::Terms;
     use super::*;
-    use crate::net::Stream;
+    use crate::net::{Plain, Stream};
 
     #[tokio::test]
     async fn a_buffer_is_large_for_as_long_as_much_is_carried() {
         let (one, _) = UnixStream::pair().expect("two sockets");
-        let (from, to) = Stream::Unix(one).into_split();
+        let (from, to) = Stream::Plain(Plain::Unix(one)).into_split();
         let clock = Clock::new(Terms {
             websocket: false,
             idle: Duration::ZERO,

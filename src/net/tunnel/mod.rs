@@ -122,6 +122,7 @@ mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::net::Plain;
 
     #[tokio::test]
     async fn the_last_words_of_a_side_that_takes_no_more_are_delivered() {
@@ -145,7 +146,7 @@ mod tests {
                 heard
             };
             let traffic = Traffic::default();
-            let side = |stream| (Stream::Unix(stream), Bytes::new());
+            let side = |stream| (Stream::Plain(Plain::Unix(stream)), Bytes::new());
             let (one, two) = (side(one), side(two));
             let (client, upstream) = if client_is_gone {
                 (two, one)

@@ -3,23 +3,28 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tokio::sync::Semaphore;
 
-use super::super::{Listener, Snapshot};
-use super::{Surroundings, fingerprint};
+use super::super::{Listener, Snapshot, Tlses};
+use super::{Surroundings, fingerprint, tls};
 use crate::config::{
-    self, Address, Config, KeyPath, ListenerLimit, ListenerTimeout, Peers, Problem,
+    self, Address, Config, Hsts, KeyPath, ListenerLimit, ListenerTimeout, Peers, Problem,
+    RedirectToHttps,
 };
 use crate::message::forwarded::Trusted;
 use crate::net::Seldom;
+use crate::net::tls::Tls;
 use crate::wire::{Limits, server::Terms};
+
+const HTTPS: u16 = 443;
 
 pub(super) fn compile(
     config: &Config,
     previous: Option<&Snapshot>,
     surroundings: Surroundings<'_>,
     problems: &mut Vec<Problem>,
-) -> Vec<Arc<Listener>> {
+) -> (Vec<Arc<Listener>>, Tlses) {
     let wanted = wanted(config);
     if wanted.is_empty() {
         problems.push(
@@ -30,22 +35,17 @@ pub(super) fn compile(
     let mut addresses: HashMap<Address, usize> = HashMap::new();
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut listeners = Vec::new();
+    let mut tlses = Tlses::new();
+    let https = https_port(&wanted);
     for (index, (place, listener)) in wanted.into_iter().enumerate() {
-        check(&listener.limit, &place, problems);
-        if listener.mode.is_some() && matches!(listener.address, Address::Ip(_)) {
-            let message = "only the socket of a `unix:` address has a file with a mode";
-            problems.push(Problem::error(place.key("mode"), message));
+        check(&listener, &place, problems);
+        let name = name(&listener);
+        let at = place.key("tls");
+        let tls = tls::compile(&name, &listener, config, previous, &at, problems);
+        if let Some(tls) = &tls {
+            tlses.insert(name.clone(), Arc::clone(tls));
         }
-        if let Some(proxies) = &listener.proxy_protocol
-            && proxies.from == Peers::default()
-        {
-            let place = place.key("proxy_protocol").key("from");
-            problems.push(
-                Problem::error(place, "nobody is named who may send a PROXY header")
-                    .help("write `proxy_protocol = { from = [\"10.0.0.0/8\"] }`"),
-            );
-        }
-        let listener = build(listener, previous, surroundings);
+        let listener = build(name, listener, https, tls, previous, surroundings);
         // Port 0 asks for a port of its own each time.
         let address = &listener.address;
         if !address.is_picked() && addresses.insert(address.clone(), index).is_some() {
@@ -59,7 +59,29 @@ pub(super) fn compile(
         }
         listeners.push(listener);
     }
-    listeners
+    (listeners, tlses)
+}
+
+/// The label of its metrics.
+fn name(listener: &config::Listener) -> String {
+    let address = || listener.address.to_string();
+    listener.name.clone().unwrap_or_else(address)
+}
+
+/// Where HTTPS is, for those who are sent there: at the usual port, unless a listener of another speaks
+/// it and none of that one.
+fn https_port(listeners: &[(KeyPath, config::Listener)]) -> u16 {
+    let speaks = listeners
+        .iter()
+        .filter(|(_, listener)| listener.tls.is_some());
+    let ports: Vec<u16> = speaks
+        .filter_map(|(_, listener)| match &listener.address {
+            Address::Ip(address) => Some(address.port()).filter(|port| *port > 0),
+            Address::Unix(_) => None,
+        })
+        .collect();
+    let first = ports.first().copied().unwrap_or(HTTPS);
+    if ports.contains(&HTTPS) { HTTPS } else { first }
 }
 
 /// The shorthand and the long form.
@@ -73,6 +95,9 @@ fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
                 address: address.clone(),
                 mode: None,
                 proxy_protocol: None,
+                tls: None,
+                redirect_to_https: None,
+                hsts: None,
                 timeout,
                 limit,
             },
@@ -87,26 +112,41 @@ fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
 }
 
 fn build(
+    name: String,
     listener: config::Listener,
+    https: u16,
+    tls: Option<Arc<Tls>>,
     previous: Option<&Snapshot>,
     surroundings: Surroundings<'_>,
 ) -> Arc<Listener> {
     let config::Listener {
-        name,
         address,
         mode,
         proxy_protocol,
+        tls: wanted,
+        redirect_to_https,
+        hsts,
         timeout,
         limit,
+        name: _,
     } = listener;
-    let name = name.unwrap_or_else(|| address.to_string());
+    let redirect = match redirect_to_https {
+        None | Some(RedirectToHttps::No) => None,
+        Some(RedirectToHttps::Yes) => Some(https),
+        Some(RedirectToHttps::Port(port)) => Some(port),
+    };
     let settings = (&name, &address, mode, &proxy_protocol, &timeout, &limit);
-    let fingerprint = fingerprint(&settings);
+    let fingerprint = fingerprint(&(settings, &wanted, redirect, &hsts));
     let same = |known: &&Arc<Listener>| known.fingerprint == fingerprint;
     let known = previous.and_then(|previous| previous.listeners.iter().find(same));
     known.cloned().unwrap_or_else(|| {
         Arc::new(Listener {
             row: surroundings.metrics.listener(&name),
+            tls_row: tls.is_some().then(|| surroundings.metrics.tls(&name)),
+            tls,
+            handshake_timeout: timeout.handshake.0,
+            redirect_to_https: redirect,
+            hsts: hsts.as_ref().and_then(sentence),
             name,
             address,
             mode: mode.map(|mode| mode.0),
@@ -132,8 +172,62 @@ fn terms(timeout: &ListenerTimeout, limit: &ListenerLimit) -> Terms {
     }
 }
 
+/// As RFC 6797 section 6.1 has it.
+fn sentence(Hsts(hsts): &Hsts) -> Option<HeaderValue> {
+    let mut text = format!("max-age={}", hsts.max_age.0.as_secs());
+    for (said, directive) in [
+        (hsts.include_subdomains, "; includeSubDomains"),
+        (hsts.preload, "; preload"),
+    ] {
+        if said {
+            text.push_str(directive);
+        }
+    }
+    HeaderValue::try_from(text).ok()
+}
+
+fn check(listener: &config::Listener, place: &KeyPath, problems: &mut Vec<Problem>) {
+    check_limit(&listener.limit, place, problems);
+    let mut wrong = |keys: &[&str], message: &str, help: &str| {
+        let place = keys
+            .iter()
+            .fold(place.clone(), |place, key| place.key(*key));
+        problems.push(Problem::error(place, message).help(help));
+    };
+    if listener.mode.is_some() && matches!(listener.address, Address::Ip(_)) {
+        let message = "only the socket of a `unix:` address has a file with a mode";
+        wrong(&["mode"], message, "take it away");
+    }
+    if let Some(proxies) = &listener.proxy_protocol
+        && proxies.from == Peers::default()
+    {
+        let message = "nobody is named who may send a PROXY header";
+        let help = "write `proxy_protocol = { from = [\"10.0.0.0/8\"] }`";
+        wrong(&["proxy_protocol", "from"], message, help);
+    }
+    let redirects = listener
+        .redirect_to_https
+        .is_some_and(|to| to != RedirectToHttps::No);
+    if listener.tls.is_some() && redirects {
+        let message = "this listener speaks HTTPS itself; sent there again, nobody would arrive";
+        wrong(
+            &["redirect_to_https"],
+            message,
+            "write it for the listener in clear",
+        );
+    }
+    if listener.tls.is_none() && listener.hsts.is_some() {
+        let message = "browsers believe it only over TLS, which this listener does not speak";
+        wrong(&["hsts"], message, "write it for the listener with `tls`");
+    }
+    if listener.timeout.handshake.0.is_zero() {
+        let help = "leave it out for \"10s\"";
+        wrong(&["timeout", "handshake"], "it cannot be zero", help);
+    }
+}
+
 /// Limits within which every honest request fits, and no single one takes much memory.
-fn check(limit: &ListenerLimit, place: &KeyPath, problems: &mut Vec<Problem>) {
+fn check_limit(limit: &ListenerLimit, place: &KeyPath, problems: &mut Vec<Problem>) {
     let place = place.key("limit");
     let mut wrong = |key: &str, holds: bool, rule: &str| {
         if !holds {

@@ -4,12 +4,15 @@
 //! this same function. What the previous snapshot has and the new Config did not change is carried
 //! over by `Arc`: routes, upstreams with their pools, counters, listeners with their drains.
 
+mod client_auth;
 mod error_page;
 mod header;
 mod listener;
+mod local;
 mod name;
 mod process;
 mod route;
+mod tls;
 mod upgrade;
 mod upstream;
 
@@ -17,10 +20,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::Snapshot;
 use crate::config::{Config, KeyPath, Problem};
 use crate::message::forwarded::Trusted;
 use crate::metrics::Metrics;
+use crate::net::tls::Tls;
 use crate::route::{Conflict, Matcher, Route, Table, conflicts};
 
 /// What a snapshot is built among.
@@ -46,7 +52,7 @@ pub(crate) fn compile(
 ) -> Result<Compiled, Vec<Problem>> {
     let mut problems = Vec::new();
     process::check(config, &mut problems);
-    let listeners = listener::compile(config, previous, surroundings, &mut problems);
+    let (listeners, tls) = listener::compile(config, previous, surroundings, &mut problems);
     let mut upstreams = upstream::Upstreams::new(config, previous, surroundings);
     upstreams.named(config, &mut problems);
     let routes = route::compile(
@@ -69,6 +75,8 @@ pub(crate) fn compile(
         shutdown_grace: config.server.shutdown_grace.0,
         drain_timeout: config.reload.drain_timeout,
         listeners,
+        identity_headers: identity_headers(tls.values()),
+        tls,
         routes,
         table,
         error_pages,
@@ -78,6 +86,17 @@ pub(crate) fn compile(
         snapshot,
         warnings: problems,
     })
+}
+
+/// Of all listeners: what one of them tells must not come by another.
+fn identity_headers<'a>(tls: impl Iterator<Item = &'a Arc<Tls>>) -> Option<Arc<[HeaderName]>> {
+    let policies = tls.flat_map(|tls| tls.policies());
+    let mut names: Vec<HeaderName> = policies
+        .flat_map(|policy| policy.headers.names().cloned())
+        .collect();
+    names.sort_by(|one, two| one.as_str().cmp(two.as_str()));
+    names.dedup();
+    (!names.is_empty()).then(|| names.into())
 }
 
 fn table(routes: &[Arc<Route>], problems: &mut Vec<Problem>) -> Table {

@@ -77,7 +77,7 @@ pub async fn serve<M, H>(
     loop {
         let head = match poll_fn(|cx| connection.poll_head(cx)).await {
             Ok(Some(head)) => head,
-            Ok(None) => return,
+            Ok(None) => return connection.shared.write.say_goodbye(),
             Err(refused) => {
                 connection.last = true;
                 let request = Asked {

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use super::{DEADLINE, End};
 
-/// One connection, kept alive between requests.
+/// One connection, kept alive between requests: in clear, or of another kind.
 #[derive(Debug)]
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 /// One whole answer.
@@ -48,9 +48,36 @@ impl Client {
             .set_read_timeout(Some(DEADLINE))
             .expect("a read timeout");
         stream.set_nodelay(true).expect("no delay");
+        Self::over(stream)
+    }
+
+    pub(crate) fn stream(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
+
+    /// The other end of the connection, as the kernel knows it.
+    pub(crate) fn far_end(&self) -> End {
+        let stream = self.stream();
+        let peer = stream.local_addr().expect("an address");
+        End::new(stream.peer_addr().expect("an address"), peer)
+    }
+
+    /// The connection alone; what was read ahead must have been asked for.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        assert_eq!(self.stream.buffer(), b"", "bytes that nobody looked at");
+        self.stream.into_inner()
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn over(stream: S) -> Self {
         Self {
             stream: BufReader::new(stream),
         }
+    }
+
+    pub(crate) fn inner(&mut self) -> &mut S {
+        self.stream.get_mut()
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -170,23 +197,6 @@ impl Client {
     pub(crate) fn until_closed(&mut self) -> std::io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).map(|_| rest)
-    }
-
-    /// The other end of the connection, as the kernel knows it.
-    pub(crate) fn far_end(&self) -> End {
-        let stream = self.stream();
-        let peer = stream.local_addr().expect("an address");
-        End::new(stream.peer_addr().expect("an address"), peer)
-    }
-
-    pub(crate) fn stream(&self) -> &TcpStream {
-        self.stream.get_ref()
-    }
-
-    /// The connection alone; what was read ahead must have been asked for.
-    pub(crate) fn into_stream(self) -> TcpStream {
-        assert_eq!(self.stream.buffer(), b"", "bytes that nobody looked at");
-        self.stream.into_inner()
     }
 }
 

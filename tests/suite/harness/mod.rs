@@ -18,6 +18,7 @@ mod process;
 mod program;
 mod proxy;
 mod site;
+mod tls;
 mod told;
 mod unix;
 
@@ -39,6 +40,7 @@ pub(crate) use process::{Usage, limit_files};
 pub(crate) use program::{passes, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use site::{Site, down};
+pub(crate) use tls::{Authority, Pair, TlsClient, TlsSite, showing, trusting};
 pub(crate) use told::Told;
 pub(crate) use unix::UnixClient;
 
