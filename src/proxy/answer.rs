@@ -70,7 +70,7 @@ impl Answer {
         let to = HeaderValue::try_from(to).map_err(|_| Why::BadRequest)?;
         let mut response = StatusCode::PERMANENT_REDIRECT.into_response();
         response.headers_mut().insert(LOCATION, to);
-        Ok(Self::plain(response.map(AnswerBody::from)))
+        Ok(Self::own(response.map(AnswerBody::from)))
     }
 
     pub(super) fn respond(respond: &Respond) -> Self {

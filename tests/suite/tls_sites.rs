@@ -85,6 +85,8 @@ fn a_listener_in_clear_can_send_everybody_to_https() {
             (response.status, response.header("location").to_owned())
         };
         let expected = (308, format!("{to}/x/%2F?y=1&z"));
+        let head = request(address, "HEAD", "/", &[("Host", "a.example")], "");
+        assert_eq!(head.header("content-length"), "0", "as GET is told");
         assert_eq!(ask("GET", "/x/%2F?y=1&z", "A.example:80", ""), expected);
         assert_eq!(
             ask("POST", "/", "a.example", "body"),
