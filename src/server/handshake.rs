@@ -55,6 +55,7 @@ pub(super) async fn begin(
     );
     handshake.failed(failed.why);
     drop(handshake);
-    failed.part().await;
+    // Boxed, as above.
+    Box::pin(failed.part()).await;
     None
 }

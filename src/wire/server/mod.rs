@@ -74,6 +74,8 @@ pub async fn serve<M, H>(
         requests: 0,
         last: false,
     };
+    // All but waiting for a request is boxed, so that an idle connection does not hold the room that
+    // a request takes.
     loop {
         let head = match poll_fn(|cx| connection.poll_head(cx)).await {
             Ok(Some(head)) => head,
@@ -85,16 +87,15 @@ pub async fn serve<M, H>(
                     version: Version::HTTP_11,
                 };
                 let response = handler.refuse(refused);
-                if connection.write(response, &request).await.is_ok() {
-                    connection.linger().await;
+                if Box::pin(connection.write(response, &request)).await.is_ok() {
+                    Box::pin(connection.linger()).await;
                 }
                 return;
             }
         };
-        // Boxed, so that an idle connection does not hold the room that a request takes.
         match Box::pin(connection.answer(head, &handler)).await {
             Ok(Next::Request) => {}
-            Ok(Next::Linger) => return connection.linger().await,
+            Ok(Next::Linger) => return Box::pin(connection.linger()).await,
             Ok(Next::Upgrade(upgrade)) => return connection.upgrade(upgrade),
             Err(Gone) => return,
         }
