@@ -29,16 +29,26 @@ pub enum Plain {
     Unix(UnixStream),
 }
 
-/// What the kernel may hold of what was written and not yet sent. Far more and a peer that reads
+/// Bytes that the kernel may hold of what was written and not yet sent. Far more and a peer that reads
 /// slowly could not be told from one that reads nothing, since room shows in steps of a third of it.
-const UNSENT: u32 = 128 * 1024;
+/// Answers are longer than requests, and each time that a client is waited for costs.
+const UNSENT_TO_CLIENT: u32 = 512 * 1024;
+const UNSENT_TO_UPSTREAM: u32 = 128 * 1024;
 
 impl Plain {
-    /// A TCP connection, set up as all of ours are: no packet waits for the one after it.
-    pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn from_client(stream: TcpStream) -> io::Result<Self> {
+        Self::tcp(stream, UNSENT_TO_CLIENT)
+    }
+
+    pub(crate) fn to_upstream(stream: TcpStream) -> io::Result<Self> {
+        Self::tcp(stream, UNSENT_TO_UPSTREAM)
+    }
+
+    /// No packet waits for the one after it.
+    fn tcp(stream: TcpStream, unsent: u32) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
-        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT)?;
+        SockRef::from(&stream).set_tcp_notsent_lowat(unsent)?;
         Ok(Self::Tcp(stream))
     }
 

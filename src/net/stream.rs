@@ -20,8 +20,8 @@ pub enum Stream {
 }
 
 impl Stream {
-    pub(crate) fn tcp(stream: TcpStream) -> io::Result<Self> {
-        Plain::tcp(stream).map(Self::Plain)
+    pub(crate) fn to_upstream(stream: TcpStream) -> io::Result<Self> {
+        Plain::to_upstream(stream).map(Self::Plain)
     }
 
     pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {

@@ -36,7 +36,7 @@ async fn connect_tcp(server: &Authority, limit: Duration) -> io::Result<Stream> 
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
         match within(share, TcpStream::connect(address)).await {
-            Ok(stream) => return Stream::tcp(stream),
+            Ok(stream) => return Stream::to_upstream(stream),
             Err(error) => last = error,
         }
     }
