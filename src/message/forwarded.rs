@@ -41,8 +41,11 @@ impl Trusted {
         let Some(address) = peer else {
             return self.0.unix;
         };
-        let address = address.to_canonical();
         let networks = &self.0.networks;
+        if networks.is_empty() {
+            return false;
+        }
+        let address = address.to_canonical();
         networks.iter().any(|network| network.contains(&address))
     }
 }
