@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HOST, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::fields::has;
 use super::target::Authority;
+use super::via::via;
 use crate::config::Peers;
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -14,8 +15,6 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-pub(super) static VIA_US: HeaderValue = HeaderValue::from_static("1.1 pointsman");
 
 /// Said by a client, these are believed from trusted peers only.
 const CLAIMS: [HeaderName; 6] = [
@@ -98,6 +97,8 @@ pub struct Sender<'a> {
     pub authority: &'a HeaderValue,
     /// Does the peer speak TLS?
     pub secured: bool,
+    /// By which its request came.
+    pub version: Version,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
 }
@@ -133,7 +134,7 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
     {
         append(headers, FORWARDED, &element);
     }
-    append(headers, VIA, &VIA_US);
+    append(headers, VIA, via(sender.version));
 }
 
 /// Trailers come after what they would change, but some applications merge them into the head: so a
@@ -303,6 +304,7 @@ mod tests {
             peer_text,
             authority,
             secured: false,
+            version: Version::HTTP_11,
             forwarded: true,
         };
         remove_claims(&mut headers);
@@ -336,6 +338,7 @@ mod tests {
             peer_text,
             authority: &HeaderValue::from_static("a"),
             secured: true,
+            version: Version::HTTP_11,
             forwarded: false,
         };
         set(&mut headers, &sender);

@@ -13,6 +13,7 @@ pub mod rejection;
 pub mod rules;
 pub mod target;
 pub mod template;
+mod via;
 
 pub use accept::Accept;
 pub use error_pages::ErrorPages;
