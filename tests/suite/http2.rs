@@ -76,7 +76,8 @@ fn crumbs_of_cookies_are_joined() {
 fn host_and_authority_agree_or_the_request_is_refused() {
     let origin = Origin::named("origin");
     let proxy = Proxy::to(&origin.url());
-    let table: [(&[(&str, &str)], &[u8]); 8] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [u8]);
+    let table: [Row<'_>; 8] = [
         (&[(":authority", "a")], b"200"),
         (&[(":authority", "a"), ("host", "a")], b"200"),
         (&[(":authority", "a"), ("host", "A")], b"200"),
@@ -212,6 +213,13 @@ fn what_no_request_of_http_2_may_hold_goes_nowhere() {
             "{all:?}: {said:?}"
         );
     }
+    assert_eq!(origin.received(), []);
+}
+
+#[test]
+fn what_http_1_1_could_read_otherwise_is_answered_and_goes_nowhere() {
+    let origin = Origin::named("origin");
+    let proxy = Proxy::to(&origin.url());
     let refused: [&[(&str, &str)]; 6] = [
         &[("content-length", "0"), ("content-length", "0")],
         &[("content-length", "+0")],
@@ -356,4 +364,18 @@ fn a_hundred_requests_at_once_get_each_their_answer() {
     });
     proxy.counts("pointsman_requests_total", &[], 100.0);
     assert_eq!(proxy.metrics().sum("pointsman_connections_total", &[]), 1.0);
+}
+
+#[test]
+fn a_fragment_is_cut_off_for_routing_and_forwarding_alike() {
+    let origin = Origin::named("origin");
+    let proxy = Proxy::to(&origin.url());
+    let said = answered(
+        &proxy,
+        "/a#/../b",
+        &[(":authority", "a"), ("te", "trailers")],
+    );
+    assert_eq!(said, Said::Status(b"200".to_vec()));
+    assert_eq!(origin.last().target, "/a");
+    assert_eq!(origin.last().header("te"), "trailers");
 }
