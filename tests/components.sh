@@ -15,6 +15,8 @@ readonly test_programs=(
     curl:curl
     docker-compose:docker-compose
     haproxy:haproxy
+    h2load:nghttp2-client
+    nghttp:nghttp2-client
     nginx:nginx-light
     openssl:openssl
     python3:python3

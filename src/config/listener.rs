@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::units::{Mode, Size, Time};
-use super::{Address, Hsts, Peers, RedirectToHttps, Tls};
+use super::{Address, Hsts, Http2, Peers, RedirectToHttps, Tls};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +21,10 @@ pub struct Listener {
     pub redirect_to_https: Option<RedirectToHttps>,
     /// Tell browsers to ask by HTTPS only, for so long. Said over TLS only. Default: nothing is said.
     pub hsts: Option<Hsts>,
+    /// Speak HTTP/2 to clients that do: over TLS as they agree, in clear to those who begin with it.
+    /// Default: yes.
+    #[serde(default)]
+    pub http2: Http2,
     #[serde(default)]
     pub timeout: ListenerTimeout,
     #[serde(default)]

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{FORWARDED, HOST, VIA};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{FORWARDED, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::fields::has;
-use super::target::Authority;
+use super::via::via;
 use crate::config::Peers;
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -14,8 +14,6 @@ pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-p
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-
-pub(super) static VIA_US: HeaderValue = HeaderValue::from_static("1.1 pointsman");
 
 /// Said by a client, these are believed from trusted peers only.
 const CLAIMS: [HeaderName; 6] = [
@@ -101,6 +99,8 @@ pub struct Sender<'a> {
     pub authority: &'a HeaderValue,
     /// Does the peer speak TLS?
     pub secured: bool,
+    /// By which its request came.
+    pub version: Version,
     /// Send RFC 7239 `Forwarded` too.
     pub forwarded: bool,
 }
@@ -136,7 +136,7 @@ pub fn set(headers: &mut HeaderMap, sender: &Sender<'_>) {
     {
         append(headers, FORWARDED, &element);
     }
-    append(headers, VIA, &VIA_US);
+    append(headers, VIA, via(sender.version));
 }
 
 /// Trailers come after what they would change, but some applications merge them into the head: so a
@@ -213,36 +213,6 @@ fn element(sender: &Sender<'_>) -> String {
     element
 }
 
-/// The `Host` that the upstream sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostPolicy {
-    /// The client's.
-    Preserve,
-    /// The server's own, from its URL.
-    Upstream,
-    Literal(HeaderValue),
-}
-
-impl HostPolicy {
-    /// Sets `Host`; with [`HostPolicy::Upstream`] it is taken away, and the sending side fills in
-    /// the server that was picked.
-    pub fn apply(&self, headers: &mut HeaderMap, authority: &Authority) {
-        match self {
-            Self::Preserve => {
-                if !authority.is_host && !authority.value.is_empty() {
-                    headers.insert(HOST, authority.value.clone());
-                }
-            }
-            Self::Upstream => {
-                headers.remove(HOST);
-            }
-            Self::Literal(host) => {
-                headers.insert(HOST, host.clone());
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +276,7 @@ mod tests {
             peer_text,
             authority,
             secured: false,
+            version: Version::HTTP_11,
             forwarded: true,
         };
         remove_claims(&mut headers);
@@ -339,6 +310,7 @@ mod tests {
             peer_text,
             authority: &HeaderValue::from_static("a"),
             secured: true,
+            version: Version::HTTP_11,
             forwarded: false,
         };
         set(&mut headers, &sender);

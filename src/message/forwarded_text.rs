@@ -3,9 +3,10 @@
 
 use bytes::BytesMut;
 use http::header::VIA;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use super::forwarded::{VIA_US, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, scheme};
+use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, scheme};
+use super::via::via;
 
 /// The fields that are the same for every request of one client connection.
 #[derive(Debug, Default)]
@@ -20,7 +21,6 @@ impl ForwardedText {
         }
         let scheme = HeaderValue::from_static(scheme(secured));
         push(&X_FORWARDED_PROTO, &scheme, &mut text);
-        push(&VIA, &VIA_US, &mut text);
         Self(text)
     }
 }
@@ -29,6 +29,7 @@ impl ForwardedText {
 #[derive(Debug, Clone, Copy)]
 pub struct ForwardedLines<'a> {
     text: &'a ForwardedText,
+    version: Version,
     authority: &'a HeaderValue,
 }
 
@@ -37,6 +38,7 @@ impl<'a> ForwardedLines<'a> {
     pub fn of(
         headers: &HeaderMap,
         text: &'a ForwardedText,
+        version: Version,
         authority: &'a HeaderValue,
     ) -> Option<Self> {
         let ours = |name: &HeaderName| {
@@ -45,11 +47,16 @@ impl<'a> ForwardedLines<'a> {
                 "via" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
             )
         };
-        (!headers.keys().any(ours)).then_some(Self { text, authority })
+        (!headers.keys().any(ours)).then_some(Self {
+            text,
+            version,
+            authority,
+        })
     }
 
     pub fn encode(&self, out: &mut BytesMut) {
         out.extend_from_slice(&self.text.0);
+        push(&VIA, via(self.version), out);
         push(&X_FORWARDED_HOST, self.authority, out);
     }
 }
@@ -91,13 +98,15 @@ mod tests {
                 peer_text: peer.as_ref(),
                 authority: &authority,
                 secured,
+                version: Version::HTTP_2,
                 forwarded: false,
             };
             let mut headers = HeaderMap::new();
             headers.insert("accept", HeaderValue::from_static("*/*"));
             let mut lines = text(&headers);
             let forwarded = ForwardedText::new(peer.as_ref(), secured);
-            let forwarded = ForwardedLines::of(&headers, &forwarded, &authority).unwrap();
+            let forwarded =
+                ForwardedLines::of(&headers, &forwarded, Version::HTTP_2, &authority).unwrap();
             forwarded.encode(&mut lines);
             set(&mut headers, &sender);
             assert_eq!(sorted(&lines), sorted(&text(&headers)));
@@ -109,7 +118,9 @@ mod tests {
         for name in [VIA, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO] {
             let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("x"))]);
             let authority = HeaderValue::from_static("a");
-            assert!(ForwardedLines::of(&headers, &ForwardedText::default(), &authority).is_none());
+            let text = ForwardedText::default();
+            let lines = ForwardedLines::of(&headers, &text, Version::HTTP_11, &authority);
+            assert!(lines.is_none());
         }
     }
 }

@@ -7,12 +7,14 @@ pub mod fields;
 pub mod forwarded;
 pub mod forwarded_text;
 pub mod hop;
+pub mod host;
 pub mod maps;
 pub mod page;
 pub mod rejection;
 pub mod rules;
 pub mod target;
 pub mod template;
+mod via;
 
 pub use accept::Accept;
 pub use error_pages::ErrorPages;

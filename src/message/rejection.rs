@@ -91,7 +91,9 @@ impl Rejection {
         }
         match self.why {
             Why::NoRoute => "no route of this proxy matches the request",
-            Why::BadHost => "the Host header is missing, repeated or malformed",
+            Why::BadHost => {
+                "the Host header is missing, repeated, malformed or not what :authority says"
+            }
             Why::BadRequest => "the request cannot be forwarded",
             Why::RequestTimeout => "the head of the request did not come in time",
             Why::BodyTimeout => "the body of the request did not come in time",

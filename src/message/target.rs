@@ -89,24 +89,36 @@ impl<'a> Target<'a> {
 }
 
 /// RFC 9112 section 3.2: one sound `Host` in any HTTP/1.1 request, also in one whose absolute-form
-/// target then overrides it.
+/// target then overrides it. RFC 9113 section 8.3.1: `:authority` in HTTP/2, or `Host`, or both if they
+/// say the same.
 fn authority(head: &Parts) -> Result<&str, Why> {
     let mut hosts = lines(&head.headers, &HOST);
     let header = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err(Why::BadHost),
         (Some(host), None) => Some(host.to_str().map_err(|_| Why::BadHost)?),
         (None, None) if head.version <= Version::HTTP_10 => None,
+        (None, None) if head.version == Version::HTTP_2 && head.uri.authority().is_some() => None,
         (None, None) => return Err(Why::BadHost),
     };
     match (head.uri.authority(), header) {
         (Some(authority), header) => match header.map(host_of) {
             Some(None) => Err(Why::BadHost),
+            Some(Some(_))
+                if head.version == Version::HTTP_2 && differ(authority.as_str(), header) =>
+            {
+                Err(Why::BadHost)
+            }
             _ => Ok(authority.as_str()),
         },
         // An empty one names no site, and an `http` URI must name one.
         (None, Some("")) => Err(Why::BadHost),
         (None, header) => Ok(header.unwrap_or_default()),
     }
+}
+
+/// Letter case is all in which they may: who reads one and who reads the other would see two sites.
+fn differ(authority: &str, host: Option<&str>) -> bool {
+    !host.is_some_and(|host| host.eq_ignore_ascii_case(authority))
 }
 
 /// The host of `HOST[:PORT]`; none if it is malformed. No host at all is for HTTP/1.0 only, which

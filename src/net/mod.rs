@@ -4,6 +4,7 @@
 pub(crate) mod alarm;
 pub(crate) mod drain;
 mod pages;
+mod patience;
 mod plain;
 pub(crate) mod proxy_protocol;
 pub(crate) mod seldom;
@@ -14,6 +15,7 @@ pub(crate) mod tunnel;
 pub(crate) use alarm::Alarm;
 pub(crate) use drain::Drain;
 pub(crate) use pages::serve_pages;
+pub(crate) use patience::Patience;
 pub(crate) use plain::{Detached, Plain};
 pub(crate) use seldom::Seldom;
 pub(crate) use stream::{ReadHalf, Stream, WriteHalf};

@@ -77,7 +77,9 @@ impl Passage<'_> {
         let version = head.version;
         let client = prepared.client_ip;
         let authority = prepared.authority.clone();
-        let (trailers, forwarded) = self.head(head, prepared, &authority, ask.as_ref());
+        let (said, forwarded) = self.head(head, prepared, &authority, ask.as_ref());
+        // HTTP/2 has a place for them in every answer, and whoever speaks it reads over it at least.
+        let trailers = said || version == Version::HTTP_2;
         let (body, received) = self.upload(body, &mut head.headers, record)?;
         let upstream = &self.forward.upstream;
         if let Some(line) = record.line() {
@@ -86,7 +88,9 @@ impl Passage<'_> {
         let now = Instant::from_std(record.exchange_starts());
         let interim = &self.connection.interim;
         let relay = |status, headers: &HeaderMap| {
-            if version == Version::HTTP_11 {
+            if version == Version::HTTP_11
+                && let Some(interim) = interim
+            {
                 let mut headers = headers.clone();
                 hop::strip_response(&mut headers);
                 headers.remove(CONTENT_LENGTH);
@@ -173,13 +177,13 @@ impl Passage<'_> {
         authority: &'a Authority,
         ask: Option<&Ask>,
     ) -> (bool, Option<ForwardedLines<'a>>) {
-        let headers = &mut head.headers;
+        let (version, headers) = (head.version, &mut head.headers);
         let trailers = hop::strip_request(headers);
         // We answer it ourselves when the upstream begins to read.
         if has(headers, &EXPECT) {
             headers.remove(EXPECT);
         }
-        let forwarded = self.tell(headers, authority);
+        let forwarded = self.tell(headers, version, authority);
         self.identity(headers);
         self.forward.host.apply(headers, authority);
         prepared.rules.apply(headers);
@@ -202,6 +206,7 @@ impl Passage<'_> {
     fn tell<'a>(
         &'a self,
         headers: &mut HeaderMap,
+        version: Version,
         authority: &'a Authority,
     ) -> Option<ForwardedLines<'a>> {
         let Self {
@@ -214,7 +219,8 @@ impl Passage<'_> {
             forwarded::remove_claims(headers);
         }
         if !forward.forwarded && forward.request_rules.is_empty() {
-            let lines = ForwardedLines::of(headers, &connection.forwarded, &authority.value);
+            let text = &connection.forwarded;
+            let lines = ForwardedLines::of(headers, text, version, &authority.value);
             if lines.is_some() {
                 return lines;
             }
@@ -224,6 +230,7 @@ impl Passage<'_> {
             peer_text: connection.peer_text.as_ref(),
             authority: &authority.value,
             secured: connection.secured.is_some(),
+            version,
             forwarded: forward.forwarded,
         };
         forwarded::set(headers, &sender);

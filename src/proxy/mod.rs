@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -66,7 +66,8 @@ pub(crate) struct Connection {
     listener: Arc<Listener>,
     /// None if it is in clear.
     secured: Option<Secured>,
-    interim: Interim,
+    /// None by HTTP/2, over which they are not relayed.
+    interim: Option<Interim>,
     /// What the connection holds of the process, for a tunnel to hold on to.
     held: Arc<dyn Any + Send + Sync>,
     /// Of requests that are over, for those to come.
@@ -79,7 +80,7 @@ impl Connection {
         ends: Option<Ends>,
         listener: Arc<Listener>,
         secured: Option<Secured>,
-        interim: Interim,
+        interim: Option<Interim>,
         held: Arc<dyn Any + Send + Sync>,
     ) -> Self {
         let text = |address: IpAddr| address.to_canonical().to_string();
@@ -120,7 +121,7 @@ impl Connection {
     }
 
     /// Rings `limit` after now.
-    fn alarm(&self, now: Instant, limit: Duration) -> Alarm {
+    pub(crate) fn alarm(&self, now: Instant, limit: Duration) -> Alarm {
         let spare = self
             .alarms
             .lock()
@@ -133,7 +134,7 @@ impl Connection {
         alarm
     }
 
-    fn keep(&self, alarm: Alarm) {
+    pub(crate) fn keep(&self, alarm: Alarm) {
         let mut alarms = self.alarms.lock().unwrap_or_else(PoisonError::into_inner);
         alarms.push(alarm);
     }
@@ -206,7 +207,9 @@ pub(crate) async fn handle(
             .entry(STRICT_TRANSPORT_SECURITY)
             .or_insert_with(|| hsts.clone());
     }
-    if connection.is_ending() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    // HTTP/2 has another way to say it.
+    let says = head.version != Version::HTTP_2;
+    if says && connection.is_ending() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::rewrite::Rewrite;
 use super::upgrade::Upgrades;
-use crate::message::forwarded::HostPolicy;
+use crate::message::host::HostPolicy;
 use crate::message::rules::HeaderRules;
 use crate::message::template::Template;
 use crate::upstream::Upstream;

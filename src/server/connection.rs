@@ -1,5 +1,6 @@
-//! One client connection: its beginning, then HTTP/1.1 around the catch-all handler.
+//! One client connection: its beginning, then HTTP/1.1 around the catch-all handler, or HTTP/2.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use futures_util::future::{Either, ready};
 use http::{Request, Response};
 
 use super::handshake::{Begun, begin};
+use super::http2::serve as serve_http2;
 use super::introduction::introduce;
 use super::workers::Accepted;
 use crate::net::proxy_protocol::Ends;
@@ -31,30 +33,40 @@ pub(super) async fn serve(accepted: Accepted, worker: Arc<Worker>) {
     let Some((ends, begun)) = beginning(stream, peer, &listener, &worker).await else {
         return;
     };
+    let clear = matches!(begun, Begun::Clear(..));
     let (stream, early, secured, answers) = match begun {
         Begun::Clear(stream, early) => (stream, early, None, true),
         Begun::Secured(stream, secured) => (stream, BytesMut::new(), Some(secured), true),
         Begun::WantsTls(stream, early) => (stream, early, None, false),
     };
+    let agreed = secured.as_ref().is_some_and(|secured| secured.http2);
+    // In clear nothing was agreed on, and the first bytes tell.
+    let preface = clear && listener.http2.is_some();
+    let held: Arc<dyn Any + Send + Sync> = Arc::new(held);
+    let connection = |interim: Option<Interim>| {
+        let (worker, listener) = (Arc::clone(&worker), Arc::clone(&listener));
+        let (secured, held) = (secured.clone(), Arc::clone(&held));
+        Arc::new(proxy::Connection::new(
+            worker, ends, listener, secured, interim, held,
+        ))
+    };
     let make = |interim: Interim| Requests {
-        connection: Arc::new(proxy::Connection::new(
-            Arc::clone(&worker),
-            ends,
-            Arc::clone(&listener),
-            secured,
-            interim,
-            Arc::new(held),
-        )),
+        connection: connection(Some(interim)),
         answers,
     };
     let closing = AtomicBool::new(false);
-    let mut requests = std::pin::pin!(Some(serve_http1(
-        stream,
-        early,
-        &listener.terms,
-        make,
-        &closing
-    )));
+    let requests = async {
+        let http2 = match agreed {
+            true => Some((stream, early.freeze())),
+            false => serve_http1(stream, early, &listener.terms, make, preface, &closing).await,
+        };
+        if let Some((stream, early)) = http2 {
+            let requests = serve_http2(stream, early, connection(None), &listener, &closing);
+            // Boxed, so that a connection of HTTP/1.1 does not hold the room that it takes.
+            Box::pin(requests).await;
+        }
+    };
+    let mut requests = std::pin::pin!(Some(requests));
     let served = async {
         if let Some(requests) = requests.as_mut().as_pin_mut() {
             requests.await;

@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod handshake;
+mod http2;
 mod introduction;
 mod listeners;
 mod open_files;

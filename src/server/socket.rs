@@ -39,7 +39,9 @@ impl Socket {
         Poll::Ready(match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = ready!(socket.poll_accept(cx))?;
-                Plain::from_client(stream)?.detach().map(|tcp| (tcp, Some(peer)))
+                Plain::from_client(stream)?
+                    .detach()
+                    .map(|tcp| (tcp, Some(peer)))
             }
             Self::Unix(socket) => {
                 let (stream, _) = ready!(socket.listener.poll_accept(cx))?;

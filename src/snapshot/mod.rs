@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
-use crate::config::{Address, Drain as DrainTimeout};
+use crate::config::{Address, Drain as DrainTimeout, Http2Table};
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
 use crate::metrics::{CertificateGauge, ConnectionRow, Metrics, TlsRow};
@@ -70,6 +70,8 @@ pub struct Listener {
     pub complaint: Seldom,
     /// What one of its connections may do.
     pub terms: Terms,
+    /// What a client may take by HTTP/2; none where that is not spoken.
+    pub http2: Option<Http2Table>,
     /// One for each connection that may be open, if there is a limit.
     pub slots: Option<Arc<Semaphore>>,
     pub row: Arc<ConnectionRow>,

@@ -16,7 +16,8 @@ const LONGEST_TRAILERS: usize = 16 * 1024;
 const MOST_TRAILERS: usize = 64;
 /// They say how long a message is and whom it is for, and come too late for that (RFC 9110 section
 /// 6.5.1): who merges trailers into the head would read another message.
-const HEAD_ONLY: [HeaderName; 5] = [CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING];
+pub const HEAD_ONLY: [HeaderName; 5] =
+    [CONNECTION, CONTENT_LENGTH, HOST, TRAILER, TRANSFER_ENCODING];
 
 /// Takes chunks apart as their bytes arrive.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ mod head_end;
 mod incoming;
 mod outgoing;
 pub mod parse;
+mod preface;
 mod refusal;
 pub mod server;
 mod socket;

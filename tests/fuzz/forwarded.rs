@@ -117,6 +117,7 @@ fn claims(mut headers: HeaderMap, peer: IpAddr, trusted: bool) {
         peer_text: Some(&peer_text),
         authority: &HeaderValue::from_static("a.example:81"),
         secured: false,
+        version: http::Version::HTTP_11,
         forwarded: true,
     };
     if !trusted {

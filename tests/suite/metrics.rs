@@ -127,7 +127,7 @@ fn bounds_that_are_no_bounds_are_refused_and_others_wait_for_a_restart() {
     let buckets = || {
         proxy.get("/r");
         let bucket = "pointsman_request_duration_seconds_bucket";
-        let metrics = proxy.metrics();
+        let metrics = proxy.metrics_at_rest();
         metrics
             .series(bucket)
             .map(|(labels, _)| labels.to_owned())

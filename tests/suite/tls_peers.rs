@@ -99,14 +99,16 @@ fn curl_uploads_and_downloads_over_either_version() {
         assert!(fs::read(&back).unwrap() == body, "TLS {version}");
     }
     let written = "%{http_version} %{ssl_verify_result}";
-    assert_eq!(passes(&mut site.curl(&["-w", written])), "1.1 0");
+    assert_eq!(passes(&mut site.curl(&["-w", written])), "2 0");
+    let old = ["--http1.1", "-w", written];
+    assert_eq!(passes(&mut site.curl(&old)), "1.1 0");
 }
 
 #[test]
 #[ignore = "needs openssl; make test runs it"]
 fn openssl_is_shown_what_it_can_verify_and_resumes() {
     let site = serve();
-    let table: [(&[&str], &str); 5] = [
+    let table: [(&[&str], &str); 6] = [
         (&["-tls1_3"], "Peer signature type: ECDSA"),
         (&["-tls1_2"], "Cipher is ECDHE-ECDSA-AES256-GCM-SHA384"),
         (
@@ -117,7 +119,8 @@ fn openssl_is_shown_what_it_can_verify_and_resumes() {
             &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"],
             "Cipher is ECDHE-RSA-AES128-GCM-SHA256",
         ),
-        (&["-alpn", "h2,http/1.1"], "ALPN protocol: http/1.1"),
+        (&["-alpn", "h2,http/1.1"], "ALPN protocol: h2"),
+        (&["-alpn", "http/1.1"], "ALPN protocol: http/1.1"),
     ];
     for (arguments, expected) in table {
         let (good, said) = site.openssl(arguments, &[]);
@@ -150,7 +153,7 @@ fn openssl_gets_nowhere_with_what_is_old_or_unknown() {
             &["-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"],
             "handshake failure",
         ),
-        (&["-alpn", "h2"], "no application protocol"),
+        (&["-alpn", "h3"], "no application protocol"),
     ];
     for (arguments, expected) in table {
         let (good, said) = site.openssl(arguments, &[]);

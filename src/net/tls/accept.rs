@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::super::plain::{Plain, PlainRead, PlainWrite};
 use super::client::Identity;
 use super::stream::{Session, TlsStream};
-use super::{Secured, Tls};
+use super::{HTTP2, Secured, Tls};
 use crate::metrics::{HandshakeFailure, Handshaken};
 
 /// Why there is no TLS on a connection.
@@ -105,6 +105,7 @@ pub(crate) async fn accept(
         .map(|identity| policy.headers.of(identity));
     let secured = Secured {
         policy: policy.id,
+        http2: session.tls.alpn_protocol() == Some(HTTP2),
         identity: identity.unwrap_or_default(),
     };
     Ok((TlsStream::new(session, write), secured, handshaken))

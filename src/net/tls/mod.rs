@@ -22,8 +22,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
-/// What a listener speaks inside TLS, in the order of preference.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// What a listener may speak inside TLS, in the order of preference: names that a handshake agrees on
+/// (RFC 7301).
+const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
 
 /// One for the process: making it costs more than a reference.
 fn provider() -> Arc<CryptoProvider> {
@@ -69,6 +71,8 @@ impl Tls {
 pub(crate) struct Secured {
     /// The id of the policy.
     pub policy: u64,
+    /// HTTP/2 is what was agreed on.
+    pub http2: bool,
     /// What upstreams are told of the client.
     pub identity: Vec<(HeaderName, HeaderValue)>,
 }

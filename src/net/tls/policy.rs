@@ -9,7 +9,7 @@ use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::{Error, ServerConfig};
 
 use super::client::Identity;
-use super::{PROTOCOLS, Sites, provider};
+use super::{HTTP1, HTTP2, Sites, provider};
 
 /// The keys of session tickets. A ticket is worth what the handshake was that it came from, so these
 /// are never those of another policy or another listener; they rotate by themselves.
@@ -73,10 +73,11 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// The ticket keys of `previous` go on if it verifies by the same.
+    /// The ticket keys of `previous` go on if it verifies by the same. `http2`: is it spoken?
     pub(crate) fn new(
         asks: Asks,
         sites: &Arc<Sites>,
+        http2: bool,
         previous: Option<&Self>,
     ) -> Result<Self, Error> {
         let Asks {
@@ -100,7 +101,8 @@ impl Policy {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::clone(sites) as _);
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        let protocols: &[&[u8]] = if http2 { &[HTTP2, HTTP1] } else { &[HTTP1] };
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         // Ours: a client that lists its weakest first does not get it.
         config.ignore_client_order = true;
         config.ticketer = Arc::clone(&tickets.keys);

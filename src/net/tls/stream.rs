@@ -117,9 +117,13 @@ impl TlsStream {
         session.sealed.tell(sent)
     }
 
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         loop {
-            match self.try_write(&[IoSlice::new(bytes)]) {
+            match self.try_write(parts) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.write.poll_write_ready(cx))?;
                 }

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use super::super::{Listener, Snapshot, Tlses};
 use super::{Surroundings, fingerprint, tls};
 use crate::config::{
-    self, Address, Config, Hsts, KeyPath, ListenerLimit, ListenerTimeout, Peers, Problem,
-    RedirectToHttps,
+    self, Address, Config, Hsts, Http2, Http2Table, KeyPath, ListenerLimit, ListenerTimeout, Peers,
+    Problem, RedirectToHttps,
 };
 use crate::message::forwarded::Trusted;
 use crate::net::Seldom;
@@ -87,7 +87,7 @@ fn https_port(listeners: &[(KeyPath, config::Listener)]) -> u16 {
 /// The shorthand and the long form.
 fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
     let short = config.listen.iter().map(|address| {
-        let (timeout, limit) = Default::default();
+        let (http2, timeout, limit) = Default::default();
         (
             KeyPath::from("listen"),
             config::Listener {
@@ -98,6 +98,7 @@ fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
                 tls: None,
                 redirect_to_https: None,
                 hsts: None,
+                http2,
                 timeout,
                 limit,
             },
@@ -126,6 +127,7 @@ fn build(
         tls: wanted,
         redirect_to_https,
         hsts,
+        http2,
         timeout,
         limit,
         name: _,
@@ -136,7 +138,7 @@ fn build(
         Some(RedirectToHttps::Port(port)) => Some(port),
     };
     let settings = (&name, &address, mode, &proxy_protocol, &timeout, &limit);
-    let fingerprint = fingerprint(&(settings, &wanted, redirect, &hsts));
+    let fingerprint = fingerprint(&(settings, &wanted, redirect, &hsts, &http2));
     let same = |known: &&Arc<Listener>| known.fingerprint == fingerprint;
     let known = previous.and_then(|previous| previous.listeners.iter().find(same));
     known.cloned().unwrap_or_else(|| {
@@ -156,6 +158,10 @@ fn build(
                 .connections
                 .map(|count| Arc::new(Semaphore::new(count))),
             terms: terms(&timeout, &limit),
+            http2: match http2 {
+                Http2::Off => None,
+                Http2::On(table) => Some(table),
+            },
             drain: Arc::default(),
             fingerprint,
         })
@@ -188,6 +194,9 @@ fn sentence(Hsts(hsts): &Hsts) -> Option<HeaderValue> {
 
 fn check(listener: &config::Listener, place: &KeyPath, problems: &mut Vec<Problem>) {
     check_limit(&listener.limit, place, problems);
+    if let Http2::On(table) = &listener.http2 {
+        check_http2(table, &place.key("http2"), problems);
+    }
     let mut wrong = |keys: &[&str], message: &str, help: &str| {
         let place = keys
             .iter()
@@ -224,6 +233,36 @@ fn check(listener: &config::Listener, place: &KeyPath, problems: &mut Vec<Proble
         let help = "leave it out for \"10s\"";
         wrong(&["timeout", "handshake"], "it cannot be zero", help);
     }
+}
+
+/// Values that HTTP/2 can tell a client (RFC 9113 section 6.5.2), and with which it can work.
+fn check_http2(table: &Http2Table, place: &KeyPath, problems: &mut Vec<Problem>) {
+    let mut wrong = |key: &str, holds: bool, rule: &str| {
+        if !holds {
+            problems.push(Problem::error(place.key(key), rule));
+        }
+    };
+    let streams = (1..=10_000).contains(&table.max_concurrent_streams);
+    let rule = "it must be from 1 to 10000";
+    wrong("max_concurrent_streams", streams, rule);
+    let windows = 64 << 10..=64 << 20;
+    let rule = "it must be from 64KiB to 64MiB";
+    wrong(
+        "stream_window",
+        windows.contains(&table.stream_window.0),
+        rule,
+    );
+    let window = table.connection_window.0;
+    wrong("connection_window", windows.contains(&window), rule);
+    let holds = window >= table.stream_window.0 || !windows.contains(&window);
+    let rule = "it must be at least `stream_window`, or no request could use all of that";
+    wrong("connection_window", holds, rule);
+    let asked = !table.ping_timeout.0.is_zero() || table.ping_interval.0.is_zero();
+    wrong(
+        "ping_timeout",
+        asked,
+        "it cannot be zero; leave it out for \"20s\"",
+    );
 }
 
 /// Limits within which every honest request fits, and no single one takes much memory.

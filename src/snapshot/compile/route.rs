@@ -12,7 +12,7 @@ use super::upgrade::upgrades;
 use super::upstream::Upstreams;
 use super::{Surroundings, at, fingerprint, sound};
 use crate::config::{self, Config, EncodedSlash, KeyPath, Problem};
-use crate::message::forwarded::HostPolicy;
+use crate::message::host::HostPolicy;
 use crate::message::template::Template;
 use crate::metrics::UNMATCHED;
 use crate::route::{

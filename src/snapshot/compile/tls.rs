@@ -10,7 +10,7 @@ use super::super::Snapshot;
 use super::client_auth::Policies;
 use super::{fingerprint, local};
 use crate::config::{
-    self, CertificateFiles, CertificateSource, ClientAuth, Config, KeyPath, Problem, Secret,
+    self, CertificateFiles, CertificateSource, ClientAuth, Config, Http2, KeyPath, Problem, Secret,
     TlsFile, TlsFiles,
 };
 use crate::net::tls::{Certificate, Entry, Fault, Part, Policy, Sites, Tls};
@@ -55,10 +55,11 @@ pub(super) fn compile(
     };
     let asks = policies.compile(files, problems);
     let (sites, asks) = (Arc::new(Sites::new(entries?)), asks?);
+    let http2 = listener.http2 != Http2::Off;
     let policies = asks.into_iter().map(|asks| {
         let before = desk.before.map(Tls::policies).unwrap_or_default();
         let before = before.iter().find(|before| before.id == asks.id);
-        let policy = Policy::new(asks, &sites, before);
+        let policy = Policy::new(asks, &sites, http2, before);
         policy.map_err(|error| problems.push(Problem::error(at, error.to_string())))
     });
     let policies: Result<Vec<Policy>, ()> = policies.collect();

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{EXPECT, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use tokio::sync::oneshot;
@@ -19,7 +19,7 @@ pub use shared::Interim;
 
 use super::outgoing::Sent;
 use super::upgraded::{OnUpgrade, Upgraded};
-use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, framing, parse};
+use super::{BodyLength, Limits, Refusal, RequestHead, Reuse, framing, parse, preface};
 use crate::message::fields::{has, lines};
 use crate::net::{Alarm, Stream};
 use shared::{RequestBody, Shared};
@@ -51,14 +51,17 @@ pub trait Handle {
 
 /// Serves requests until the client leaves, breaks a rule, or `closing` is set: then the request
 /// under way is the last. Whoever sets it polls this afterwards. `early` was read already; `make`
-/// makes the handler for this connection.
+/// makes the handler for this connection. If `preface` says so, a client that begins with that of
+/// HTTP/2 is given back, with what was read from it.
 pub async fn serve<M, H>(
     stream: Stream,
     early: BytesMut,
     terms: &Terms,
     make: M,
+    preface: bool,
     closing: &AtomicBool,
-) where
+) -> Option<(Stream, Bytes)>
+where
     M: FnOnce(Interim) -> H,
     H: Handle,
 {
@@ -71,6 +74,7 @@ pub async fn serve<M, H>(
         alarm: Alarm::new(terms.header_timeout),
         begun: true,
         skipped: false,
+        preface,
         requests: 0,
         last: false,
     };
@@ -78,8 +82,12 @@ pub async fn serve<M, H>(
     // a request takes.
     loop {
         let head = match poll_fn(|cx| connection.poll_head(cx)).await {
-            Ok(Some(head)) => head,
-            Ok(None) => return connection.shared.write.say_goodbye(),
+            Ok(Come::Head(head)) => head,
+            Ok(Come::Preface) => return Arc::into_inner(connection.shared)?.into_parts(),
+            Ok(Come::Nothing) => {
+                connection.shared.write.say_goodbye();
+                return None;
+            }
             Err(refused) => {
                 connection.last = true;
                 let request = Asked {
@@ -90,14 +98,20 @@ pub async fn serve<M, H>(
                 if Box::pin(connection.write(response, &request)).await.is_ok() {
                     Box::pin(connection.linger()).await;
                 }
-                return;
+                return None;
             }
         };
         match Box::pin(connection.answer(head, &handler)).await {
             Ok(Next::Request) => {}
-            Ok(Next::Linger) => return Box::pin(connection.linger()).await,
-            Ok(Next::Upgrade(upgrade)) => return connection.upgrade(upgrade),
-            Err(Gone) => return,
+            Ok(Next::Linger) => {
+                Box::pin(connection.linger()).await;
+                return None;
+            }
+            Ok(Next::Upgrade(upgrade)) => {
+                connection.upgrade(upgrade);
+                return None;
+            }
+            Err(Gone) => return None,
         }
     }
 }
@@ -119,6 +133,19 @@ enum Next {
     Upgrade(oneshot::Sender<Upgraded>),
 }
 
+/// What a client has sent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "passed on at once, and mostly the large one"
+)]
+enum Come {
+    Head(RequestHead),
+    /// HTTP/2 follows it, and is still unread.
+    Preface,
+    /// No more requests will.
+    Nothing,
+}
+
 /// What an answer has to know of its request.
 struct Asked {
     method: Method,
@@ -134,24 +161,31 @@ struct Connection<'a> {
     begun: bool,
     /// An empty line before the head was skipped, and another will not be.
     skipped: bool,
+    /// What comes first may be the preface of HTTP/2.
+    preface: bool,
     requests: u64,
     /// No further request will be read.
     last: bool,
 }
 
 impl Connection<'_> {
-    /// The next head; none if there will be none.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<RequestHead>, Refused>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Come, Refused>> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         loop {
             // It begins nothing: a client that sends one after a body may ask no more.
             self.skipped = self.skipped || parse::skip_empty_line(&mut state.input);
-            if !state.input.is_empty() {
+            if self.preface && !state.input.is_empty() {
+                match preface::preface(&state.input) {
+                    Some(true) => return Poll::Ready(Ok(Come::Preface)),
+                    whole => self.preface = whole.is_some(),
+                }
+            }
+            if !self.preface && !state.input.is_empty() {
                 let parsed = parse::request(&mut state.input, &self.terms.limits);
                 if let Some(head) = parsed.map_err(Refused::Rule)? {
                     self.skipped = false;
-                    return Poll::Ready(Ok(Some(head)));
+                    return Poll::Ready(Ok(Come::Head(head)));
                 }
                 if !std::mem::replace(&mut self.begun, true) {
                     self.alarm.set(self.terms.header_timeout);
@@ -159,16 +193,16 @@ impl Connection<'_> {
             }
             match state.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Ok(Come::Nothing)),
                 Poll::Pending => break,
             }
         }
         if state.input.is_empty() && self.is_closing() {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Ok(Come::Nothing));
         }
         ready!(self.alarm.poll(cx));
         if state.input.is_empty() {
-            Poll::Ready(Ok(None))
+            Poll::Ready(Ok(Come::Nothing))
         } else {
             Poll::Ready(Err(Refused::TooSlow))
         }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
@@ -19,45 +19,12 @@ use super::shared::State;
 use super::{Asked, Connection, Gone};
 use crate::message::fields::{has, lines};
 use crate::message::maps;
-use crate::net::Alarm;
+use crate::net::Patience;
 
 /// After the last answer: how long, and how much, a client may still send before it is cut. Cutting
 /// at once could take back the answer that it has not read yet.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 4 * 1024 * 1024;
-
-/// With a client that does not take what is sent to it.
-#[derive(Debug, Default)]
-struct Patience {
-    /// What had been taken when it was last looked.
-    taken: Option<u64>,
-}
-
-impl Patience {
-    /// `blocked` is how much was taken so far, if there is more to be taken.
-    fn poll_over(
-        &mut self,
-        blocked: Option<u64>,
-        limit: Duration,
-        alarm: &mut Alarm,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if blocked.is_none() || self.taken.is_none() {
-            self.taken = blocked;
-            if blocked.is_none() {
-                return Poll::Pending;
-            }
-            alarm.set(limit);
-        }
-        loop {
-            ready!(alarm.poll(cx));
-            if std::mem::replace(&mut self.taken, blocked) == blocked {
-                return Poll::Ready(());
-            }
-            alarm.set(limit);
-        }
-    }
-}
 
 impl Connection<'_> {
     /// Writes an answer whole, head and first bytes of the body together.

@@ -7,6 +7,7 @@ mod backend;
 mod client;
 mod command;
 mod frames;
+pub(crate) mod http2;
 mod kernel;
 mod lasting;
 mod load;
