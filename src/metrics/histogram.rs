@@ -28,6 +28,7 @@ impl Bounds {
     }
 }
 
+/// One thread alone may observe, and any may read.
 #[derive(Debug)]
 pub(super) struct Histogram {
     bounds: Bounds,

@@ -106,7 +106,7 @@ impl Metrics {
 
     /// Of a listener that speaks TLS.
     pub fn tls(&self, name: &str) -> Arc<TlsRow> {
-        let new = || Arc::new(TlsRow::new(name, &self.bounds));
+        let new = || Arc::new(TlsRow::new(name, self.workers, &self.bounds));
         self.tls.find(name).unwrap_or_else(new)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use prometheus::proto::{MetricFamily, MetricType};
 
 use super::expose::{counter, family, gauge, metric};
@@ -82,52 +83,57 @@ pub(crate) struct CertificateGauge {
     pub kept_back: bool,
 }
 
-/// Touched once a connection, so one row serves all workers.
+/// Touched once a connection, so that its counters serve all workers. Histograms do not: each has one
+/// writer.
 #[derive(Debug)]
 pub struct TlsRow {
     name: String,
     under_way: AtomicI64,
     ended: [AtomicU64; 2],
     failed: [AtomicU64; HandshakeFailure::ALL.len()],
-    duration: Histogram,
+    durations: Box<[CachePadded<Histogram>]>,
 }
 
 impl TlsRow {
-    pub(super) fn new(name: &str, bounds: &Bounds) -> Self {
+    pub(super) fn new(name: &str, workers: usize, bounds: &Bounds) -> Self {
+        let histogram = |_| CachePadded::new(Histogram::new(bounds));
         Self {
             name: name.to_owned(),
             under_way: AtomicI64::new(0),
             ended: Default::default(),
             failed: Default::default(),
-            duration: Histogram::new(bounds),
+            durations: (0..workers).map(histogram).collect(),
         }
     }
 
-    /// Counts a handshake as under way until the returned value is dropped.
-    pub(crate) fn begin(&self) -> Handshake<'_> {
+    /// Counts a handshake on this worker as under way until the returned value is dropped.
+    pub(crate) fn begin(&self, worker: usize) -> Handshake<'_> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        Handshake(self)
+        Handshake { row: self, worker }
     }
 }
 
 /// A handshake under way.
 #[derive(Debug)]
-pub(crate) struct Handshake<'a>(&'a TlsRow);
+pub(crate) struct Handshake<'a> {
+    row: &'a TlsRow,
+    worker: usize,
+}
 
 impl Handshake<'_> {
     pub(crate) fn ended(&self, how: Handshaken, took: Duration) {
-        self.0.ended[how as usize].fetch_add(1, Ordering::Relaxed);
-        self.0.duration.observe(took);
+        self.row.ended[how as usize].fetch_add(1, Ordering::Relaxed);
+        self.row.durations[self.worker].observe(took);
     }
 
     pub(crate) fn failed(&self, why: HandshakeFailure) {
-        self.0.failed[why as usize].fetch_add(1, Ordering::Relaxed);
+        self.row.failed[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Handshake<'_> {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.row.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -157,7 +163,7 @@ pub(super) fn families(rows: &Rows<TlsRow>) -> Vec<MetricFamily> {
             let count = count.load(Ordering::Relaxed);
             failed.push(counter(&[listener, ("reason", why.word())], count));
         }
-        let total = Histogram::total(std::iter::once(&row.duration));
+        let total = Histogram::total(row.durations.iter().map(|shard| &**shard));
         durations.extend(total.map(|total| {
             let mut metric = metric(&[listener]);
             metric.set_histogram(total);
@@ -223,4 +229,31 @@ pub(super) fn certificates(certificates: &[CertificateGauge]) -> Vec<MetricFamil
             |told| i64::from(told.kept_back),
         ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_of_many_workers_at_once_are_all_counted() {
+        const WORKERS: usize = 4;
+        const EACH: u64 = 100_000;
+        let row = TlsRow::new("a", WORKERS, &Bounds::new(&[0.1]));
+        std::thread::scope(|scope| {
+            for worker in 0..WORKERS {
+                let row = &row;
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        let handshake = row.begin(worker);
+                        handshake.ended(Handshaken::Full, Duration::from_millis(1));
+                    }
+                });
+            }
+        });
+        let total = Histogram::total(row.durations.iter().map(|shard| &**shard)).unwrap();
+        assert_eq!(total.get_sample_count(), WORKERS as u64 * EACH);
+        assert_eq!(row.ended[0].load(Ordering::Relaxed), WORKERS as u64 * EACH);
+        assert!(!row.busy());
+    }
 }

@@ -1,4 +1,4 @@
-//! Patience with a receiver that takes nothing of what waits for it.
+//! Patience with somebody who is waited for, while there is progress.
 
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -7,29 +7,30 @@ use super::Alarm;
 
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
-    /// What had been taken when it was last looked.
-    taken: Option<u64>,
+    /// How far it was when it was last looked.
+    before: Option<u64>,
 }
 
 impl Patience {
-    /// `blocked` is how much was taken so far, if there is more to be taken.
+    /// Ready after `limit` without progress. `progress` is how far it is, a number of bytes, if somebody
+    /// is waited for.
     pub(crate) fn poll_over(
         &mut self,
-        blocked: Option<u64>,
+        progress: Option<u64>,
         limit: Duration,
         alarm: &mut Alarm,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if blocked.is_none() || self.taken.is_none() {
-            self.taken = blocked;
-            if blocked.is_none() {
+        if progress.is_none() || self.before.is_none() {
+            self.before = progress;
+            if progress.is_none() {
                 return Poll::Pending;
             }
             alarm.set(limit);
         }
         loop {
             ready!(alarm.poll(cx));
-            if std::mem::replace(&mut self.taken, blocked) == blocked {
+            if std::mem::replace(&mut self.before, progress) == progress {
                 return Poll::Ready(());
             }
             alarm.set(limit);

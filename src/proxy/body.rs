@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::Until;
-use crate::net::Alarm;
+use crate::net::{Alarm, Patience};
 use crate::telemetry::{Received, Record};
 use crate::upstream;
 use crate::why::Why;
@@ -33,12 +33,10 @@ pub(super) struct Watch {
     pub(super) until: Option<Until>,
     /// How long to wait for the next piece.
     pub(super) idle: Duration,
+    pub(super) patience: Patience,
     pub(super) alarm: Option<Alarm>,
     /// The client still sends: as long as it does, the upstream may be silent.
     pub(super) received: Arc<Received>,
-    pub(super) before: u64,
-    /// The upstream is waited for.
-    pub(super) waits: bool,
     /// The client said that it reads trailers.
     pub(super) trailers: bool,
 }
@@ -133,17 +131,8 @@ impl Watch {
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let idle = self.idle;
         let alarm = self.alarm.get_or_insert_with(|| Alarm::new(idle));
-        if !std::mem::replace(&mut self.waits, true) {
-            alarm.set(idle);
-        }
-        while alarm.poll(cx).is_ready() {
-            let received = self.received.bytes();
-            if std::mem::replace(&mut self.before, received) == received {
-                return Poll::Ready(());
-            }
-            alarm.set(idle);
-        }
-        Poll::Pending
+        let progress = Some(self.received.bytes());
+        self.patience.poll_over(progress, idle, alarm, cx)
     }
 }
 
@@ -169,7 +158,7 @@ impl http_body::Body for Observed {
             return Poll::Pending;
         };
         if let Some(watch) = &mut this.watch {
-            watch.waits = false;
+            watch.patience = Patience::default();
         }
         Poll::Ready(match frame {
             Some(Ok(frame)) => this.take(frame).map(Ok),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use axum::body::Body;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::time::{Instant, sleep_until};
 
@@ -19,13 +19,12 @@ use super::body::Watch;
 use super::upgrade::{self, Ask};
 use super::upload::Upload;
 use super::{Connection, Until};
-use crate::message::fields::{has, lines, remove_all};
-use crate::message::forwarded::{self, Sender};
-use crate::message::forwarded_text::ForwardedLines;
+use crate::message::fields::lines;
 use crate::message::hop;
 use crate::message::rules::Rendered;
 use crate::message::target::Authority;
 use crate::message::template::Variables;
+use crate::net::Patience;
 use crate::route::{Forward, Route};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Received, Record};
@@ -39,6 +38,8 @@ pub(super) struct Passage<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) route: &'a Arc<Route>,
     pub(super) forward: &'a Forward,
+    /// May the peer say on whose behalf it asks?
+    pub(super) trusted: bool,
 }
 
 /// What is read off the client's request before it is changed.
@@ -75,9 +76,13 @@ impl Passage<'_> {
     ) -> Result<Answer, Why> {
         let ask = Ask::take(head, &self.forward.upgrades);
         let version = head.version;
-        let client = prepared.client_ip;
-        let authority = prepared.authority.clone();
-        let (said, forwarded) = self.head(head, prepared, &authority, ask.as_ref());
+        let Prepared {
+            path,
+            rules,
+            authority,
+            client_ip: client,
+        } = prepared;
+        let (said, forwarded) = self.head(head, path, rules, &authority, ask.as_ref());
         // HTTP/2 has a place for them in every answer, and whoever speaks it reads over it at least.
         let trailers = said || version == Version::HTTP_2;
         let (body, received) = self.upload(body, &mut head.headers, record)?;
@@ -168,87 +173,6 @@ impl Passage<'_> {
         answer
     }
 
-    /// Strip, then add: what belongs to the client's connection goes first, ours comes last. Does the
-    /// client read trailers?
-    fn head<'a>(
-        &'a self,
-        head: &mut Parts,
-        prepared: Prepared<'_>,
-        authority: &'a Authority,
-        ask: Option<&Ask>,
-    ) -> (bool, Option<ForwardedLines<'a>>) {
-        let (version, headers) = (head.version, &mut head.headers);
-        let trailers = hop::strip_request(headers);
-        // We answer it ourselves when the upstream begins to read.
-        if has(headers, &EXPECT) {
-            headers.remove(EXPECT);
-        }
-        let forwarded = self.tell(headers, version, authority);
-        self.identity(headers);
-        self.forward.host.apply(headers, authority);
-        prepared.rules.apply(headers);
-        if let Some(ask) = ask {
-            hop::set_upgrade(headers, ask.protocol().clone());
-        }
-        let own = || head.uri.path_and_query().cloned();
-        // What is in origin-form already stays as it is.
-        if prepared.path.is_some() || head.uri.authority().is_some() {
-            head.uri = prepared
-                .path
-                .or_else(own)
-                .map_or_else(|| Uri::from_static("/"), Uri::from);
-        }
-        head.extensions.clear();
-        (trailers, forwarded)
-    }
-
-    /// Tells the upstream who asks: in the headers, or in lines to be put after them.
-    fn tell<'a>(
-        &'a self,
-        headers: &mut HeaderMap,
-        version: Version,
-        authority: &'a Authority,
-    ) -> Option<ForwardedLines<'a>> {
-        let Self {
-            connection,
-            forward,
-            ..
-        } = self;
-        let peer = connection.peer();
-        if !self.snapshot.trusted.contains(peer) {
-            forwarded::remove_claims(headers);
-        }
-        if !forward.forwarded && forward.request_rules.is_empty() {
-            let text = &connection.forwarded;
-            let lines = ForwardedLines::of(headers, text, version, &authority.value);
-            if lines.is_some() {
-                return lines;
-            }
-        }
-        let sender = Sender {
-            peer,
-            peer_text: connection.peer_text.as_ref(),
-            authority: &authority.value,
-            secured: connection.secured.is_some(),
-            version,
-            forwarded: forward.forwarded,
-        };
-        forwarded::set(headers, &sender);
-        None
-    }
-
-    /// Who the client is by its certificate, and nothing that anybody else says of it.
-    fn identity(&self, headers: &mut HeaderMap) {
-        let Some(names) = &self.snapshot.identity_headers else {
-            return;
-        };
-        remove_all(headers, names);
-        let secured = self.connection.secured.iter();
-        for (name, value) in secured.flat_map(|secured| &secured.identity) {
-            headers.insert(name.clone(), value.clone());
-        }
-    }
-
     /// A body of unknown length is sent in chunks, whatever the method.
     fn upload(
         &self,
@@ -269,10 +193,9 @@ impl Passage<'_> {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         let received = record.receives();
-        let trusted = self.snapshot.trusted.contains(self.connection.peer());
         let counted = Arc::clone(&received);
         let never = self.snapshot.identity_headers.clone();
-        let body = Upload::new(body, counted, *max_body, timeouts.idle, trusted, never);
+        let body = Upload::new(body, counted, *max_body, timeouts.idle, self.trusted, never);
         Ok((Body::new(body), Some(received)))
     }
 
@@ -315,10 +238,9 @@ impl Passage<'_> {
             } else {
                 self.forward.timeouts.idle
             },
+            patience: Patience::default(),
             alarm: None,
-            before: received.bytes(),
             received,
-            waits: false,
             trailers: ends.trailers,
         }
     }

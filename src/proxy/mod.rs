@@ -4,6 +4,7 @@
 mod answer;
 mod body;
 mod forward;
+mod head;
 mod refuse;
 mod upgrade;
 mod upload;
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use body::Observed;
 pub(crate) use refuse::refuse;
 
-use crate::message::forwarded::{Trusted, client_ip, says_https};
+use crate::message::forwarded::{client_ip, says_https};
 use crate::message::forwarded_text::ForwardedText;
 use crate::message::template::Variables;
 use crate::message::{Accept, Rejection, Target, maps};
@@ -140,10 +141,10 @@ impl Connection {
     }
 
     /// How it is asked for: as the client does, or, where a trusted proxy speaks for one, as it says.
-    fn scheme(&self, headers: &HeaderMap, trusted: &Trusted) -> &'static str {
+    fn scheme(&self, headers: &HeaderMap, trusted: bool) -> &'static str {
         match &self.secured {
             Some(_) => "https",
-            None if trusted.contains(self.peer()) && says_https(headers) => "https",
+            None if trusted && says_https(headers) => "https",
             None => "http",
         }
     }
@@ -236,7 +237,8 @@ async fn serve(
         record.log(line);
     }
     let target = target?;
-    let scheme = connection.scheme(&head.headers, &snapshot.trusted);
+    let trusted = snapshot.trusted.contains(connection.peer());
+    let scheme = connection.scheme(&head.headers, trusted);
     if let Some(port) = connection.listener.redirect_to_https
         && scheme == "http"
     {
@@ -275,6 +277,7 @@ async fn serve(
                 snapshot,
                 route,
                 forward,
+                trusted,
             };
             passage.carry(prepared, head, body, record).await?
         }

@@ -97,7 +97,7 @@ async fn beginning(
     });
     let beginning = async {
         let (ends, early) = introduce(&mut stream, ends, listener).await?;
-        let begun = begin(stream, early, listener, &worker.live).await?;
+        let begun = begin(stream, early, listener, worker).await?;
         Some((ends, begun))
     };
     tokio::select! {

@@ -6,7 +6,8 @@ use tokio::time::{Instant, timeout};
 use crate::metrics::HandshakeFailure;
 use crate::net::tls::{Secured, Unaccepted, accept};
 use crate::net::{Plain, Stream};
-use crate::snapshot::{Listener, Live};
+use crate::proxy::Worker;
+use crate::snapshot::Listener;
 
 /// What a connection is after its beginning.
 pub(super) enum Begun {
@@ -22,13 +23,13 @@ pub(super) async fn begin(
     stream: Plain,
     early: BytesMut,
     listener: &Listener,
-    live: &Live,
+    worker: &Worker,
 ) -> Option<Begun> {
     let Some(row) = &listener.tls_row else {
         return Some(Begun::Clear(Stream::Plain(stream), early));
     };
-    let tls = live.load().tls_of(listener).cloned()?;
-    let (handshake, began) = (row.begin(), Instant::now());
+    let tls = worker.live.load().tls_of(listener).cloned()?;
+    let (handshake, began) = (row.begin(worker.recorder.worker), Instant::now());
     // Boxed for as long as it lasts: the task of every connection would be as large otherwise.
     let accepting = Box::pin(accept(stream, early, &tls));
     let failed = match timeout(listener.handshake_timeout, accepting).await {

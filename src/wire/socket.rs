@@ -108,6 +108,8 @@ impl Outgoing {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+        // What comes next may be long in coming.
+        buffers::give_back(&mut self.head);
         Poll::Ready(Ok(()))
     }
 

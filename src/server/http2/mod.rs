@@ -9,7 +9,7 @@ mod streams;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -213,6 +213,6 @@ impl Idle {
             let limit = if self.goodbye { GOODBYE } else { self.limit };
             self.alarm.set(limit);
         }
-        Pin::new(&mut self.alarm).get_mut().poll(cx)
+        self.alarm.poll(cx)
     }
 }
