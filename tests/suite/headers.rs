@@ -271,6 +271,20 @@ fn forwarded_is_sent_where_the_route_asks_for_it() {
 }
 
 #[test]
+fn the_rules_of_a_route_hold_for_what_the_proxy_adds_itself() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::start(&format!(
+        "[[route]]\nupstream = \"{}\"\nrequest_header = {{ remove = [\"Via\", \"X-Forwarded-Host\"], \
+         set = {{ X-Forwarded-Proto = \"https\" }}, add = {{ X-Forwarded-For = \"last\" }} }}\n",
+        origin.url()
+    ));
+    let received = sent(&proxy, &origin, &["Accept: */*"]);
+    let ours = OURS.map(|name| received.all(name));
+    let expected: [&[&str]; 4] = [&["127.0.0.1", "last"], &[], &["https"], &[]];
+    assert_eq!(ours, expected);
+}
+
+#[test]
 fn the_upstream_sees_the_host_that_the_route_says() {
     let origin = Origin::named("o");
     let own = origin.address.to_string();

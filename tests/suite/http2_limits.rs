@@ -3,14 +3,15 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::thread;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::harness::http2::{
-    CONTINUATION, END, GOAWAY, HEADERS, PING, RST_STREAM, RawHttp2, SETTINGS, ask, asks, begin,
-    fields, frame, h2, open, read, send, soon,
+    ACK, CONTINUATION, END, GOAWAY, HEADERS, PING, RST_STREAM, RawHttp2, SETTINGS, ask, asks,
+    begin, fields, frame, h2, open, read, send, soon,
 };
-use crate::harness::{Backend, Client, Origin, Proxy, Reply, Usage, Written};
+use crate::harness::{Backend, Client, DEADLINE, Origin, Proxy, Reply, Usage, Written};
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -54,6 +55,28 @@ fn flood(
     while goaway.is_some() && client.frame().is_some() {}
     sending.join().unwrap();
     goaway.map(|goaway| error_of(&goaway))
+}
+
+#[test]
+fn a_client_that_answers_no_ping_is_cut_and_one_that_does_lives_on() {
+    let origin = Origin::named("o");
+    let pings = "http2 = { ping_interval = \"100ms\", ping_timeout = \"400ms\" }";
+    let proxy = Proxy::with_config(&file(pings, &origin.url()));
+    let mut silent = RawHttp2::open(proxy.address());
+    assert!(silent.next(PING).is_some(), "it is asked");
+    let began = Instant::now();
+    while silent.frame().is_some() {}
+    assert!(began.elapsed() < DEADLINE, "it is cut");
+    proxy.counts("pointsman_connections", &[], 0.0);
+
+    let mut living = RawHttp2::open(proxy.address());
+    // Together longer than the time for one answer.
+    for _ in 0..10 {
+        let ping = living.next(PING).expect("it lives");
+        living.send(&frame(PING, ACK, 0, &ping));
+    }
+    living.send(&get(1));
+    assert!(living.next(HEADERS).is_some(), "it is answered");
 }
 
 #[test]

@@ -124,6 +124,8 @@ pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const CONTINUATION: u8 = 9;
 
+/// Of a PING or SETTINGS that answers one.
+pub(crate) const ACK: u8 = 0x1;
 /// The end of a stream, and of its fields.
 pub(crate) const END: u8 = 0x1 | 0x4;
 
