@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::harness::http2::{asks, begin, connect, h2, open, read, soon};
 use crate::harness::{Client, Origin, Proxy, Reply, route, within};
 
 /// Long before the default of `timeout.write`.
@@ -86,9 +87,9 @@ fn the_total_time_ends_also_while_the_client_takes_nothing() {
     assert!(body(client) < 64 << 20);
 }
 
-#[test]
-fn events_that_nobody_takes_are_drained_all_the_same() {
-    let origin = Origin::raw(|mut stream| {
+/// Events without end.
+fn flood() -> Origin {
+    Origin::raw(|mut stream| {
         let mut head = [0; 4096];
         let _ = stream.read(&mut head).unwrap();
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
@@ -96,7 +97,12 @@ fn events_that_nobody_takes_are_drained_all_the_same() {
         while sent.is_ok() {
             sent = stream.write_all(b"data: flood\n\n");
         }
-    });
+    })
+}
+
+#[test]
+fn events_that_nobody_takes_are_drained_all_the_same() {
+    let origin = flood();
     let goes = route("goes", "/*", &origin.url());
     let drain = "reload = { mode = \"off\", drain_timeout = \"1s\" }\n";
     let proxy = Proxy::start(&format!("{drain}{goes}"));
@@ -111,4 +117,63 @@ fn events_that_nobody_takes_are_drained_all_the_same() {
         proxy.metrics().sum("pointsman_errors_total", &drained) == 1.0
     });
     while !client.chunk().expect("an end that HTTP knows").is_empty() {}
+}
+
+/// Its client has given no more room in the window, and so HTTP/2 asks for no frame either.
+#[test]
+fn a_stream_of_http_2_that_nobody_takes_ends_by_the_same_times() {
+    let large = Origin::new(|_| Reply::Whole(200, Vec::new(), vec![b'x'; 64 << 20]));
+    let total = route("total", "/total", &large.url());
+    let events = route("events", "/events", &flood().url());
+    let drain = "reload = { mode = \"off\", drain_timeout = \"1s\" }\n";
+    let stays = format!("{drain}{total}timeout = {{ total = \"400ms\" }}\n");
+    let proxy = Proxy::start(&format!("{stays}{events}"));
+    h2(async {
+        let (requests, _connection) = open(proxy.address()).await;
+        let (response, _) = begin(&requests, asks("GET", "/total"), true).await;
+        let mut untaken = response.await.unwrap();
+        let over = [("route", "total"), ("why", "total_timeout")];
+        soon("the total time is over", || {
+            proxy.metrics().sum("pointsman_errors_total", &over) == 1.0
+        })
+        .await;
+        assert!(read(untaken).await.is_err(), "it is not whole");
+
+        let (response, _) = begin(&requests, asks("GET", "/events"), true).await;
+        untaken = response.await.unwrap();
+        proxy.apply(&stays);
+        let drained = [("route", "events"), ("why", "draining")];
+        soon("the events are drained", || {
+            proxy.metrics().sum("pointsman_errors_total", &drained) == 1.0
+        })
+        .await;
+        drop(untaken);
+    });
+}
+
+#[test]
+fn a_client_of_http_2_that_opens_no_window_is_given_up() {
+    let origin = Origin::new(|_| Reply::Whole(200, Vec::new(), vec![b'x'; 1 << 20]));
+    let proxy = Proxy::with_config(&format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[[listener]]\n\
+         address = \"127.0.0.1:0\"\ntimeout = {{ write = \"400ms\" }}\n{}",
+        route("all", "/*", &origin.url())
+    ));
+    for (number, window) in [0, 1000].into_iter().enumerate() {
+        h2(async {
+            let mut builder = h2::client::Builder::new();
+            builder.initial_window_size(window);
+            let (requests, connection) = connect(proxy.address(), &mut builder).await;
+            let _connection = tokio::spawn(connection);
+            let (response, _) = begin(&requests, asks("GET", "/"), true).await;
+            let untaken = response.await.unwrap();
+            soon("it is given up", || {
+                let stalled = [("why", "client_stalled")];
+                let stalled = proxy.metrics().sum("pointsman_errors_total", &stalled);
+                stalled == (number + 1) as f64
+            })
+            .await;
+            assert!(read(untaken).await.is_err(), "the stream is reset");
+        });
+    }
 }
