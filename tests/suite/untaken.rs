@@ -122,16 +122,17 @@ fn events_that_nobody_takes_are_drained_all_the_same() {
 /// Its client has given no more room in the window, and so HTTP/2 asks for no frame either.
 #[test]
 fn a_stream_of_http_2_that_nobody_takes_ends_by_the_same_times() {
-    let large = Origin::new(|_| Reply::Whole(200, Vec::new(), vec![b'x'; 64 << 20]));
+    let large = Origin::new(|_| Reply::Whole(200, Vec::new(), vec![b'x'; 1 << 20]));
     let total = route("total", "/total", &large.url());
     let events = route("events", "/events", &flood().url());
     let drain = "reload = { mode = \"off\", drain_timeout = \"1s\" }\n";
-    let stays = format!("{drain}{total}timeout = {{ total = \"400ms\" }}\n");
+    let stays = format!("{drain}{total}timeout = {{ total = \"1s\" }}\n");
     let proxy = Proxy::start(&format!("{stays}{events}"));
     h2(async {
         let (requests, _connection) = open(proxy.address()).await;
         let (response, _) = begin(&requests, asks("GET", "/total"), true).await;
         let mut untaken = response.await.unwrap();
+        assert_eq!(untaken.status(), 200);
         let over = [("route", "total"), ("why", "total_timeout")];
         soon("the total time is over", || {
             proxy.metrics().sum("pointsman_errors_total", &over) == 1.0

@@ -1,6 +1,6 @@
 //! The vocabulary of the tests: a proxy that runs, an origin behind it, a client before it.
 //!
-//! Everything listens on a port that the kernel picks, and waits for conditions with a deadline,
+//! Everything listens on a port that the kernel picks, or one that no other test is given, and waits for conditions with a deadline,
 //! never for a time.
 
 mod backend;
@@ -23,6 +23,7 @@ mod tls;
 mod told;
 mod unix;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -64,10 +65,24 @@ pub(crate) fn within(limit: Duration, what: &str, mut condition: impl FnMut() ->
     }
 }
 
-/// A port that was free a moment ago, for the tests that must know one beforehand.
+/// A port that nobody has, for the tests that must know one beforehand or want nobody there.
+///
+/// A port that the kernel gave out and took back may be the next one it gives to a test beside
+/// this. So each is given out once, from below those the kernel chooses from by itself.
 pub(crate) fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("its address").port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Another run of the suite beside this one begins elsewhere.
+    let start = std::process::id().wrapping_mul(499);
+    for _ in 0..COUNT {
+        let number = start.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + number % COUNT).expect("it is below 30,000");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("a port is free");
 }
 
 /// A route table of the file; further keys of it may follow.
