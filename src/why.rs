@@ -30,6 +30,8 @@ pub enum Why {
     ConnectTimeout,
     /// The upstream's name did not resolve, or its network cannot be reached.
     ConnectFailed,
+    /// The upstream and we could not agree on TLS: mostly, its certificate is not to be trusted.
+    UpstreamTls,
     /// The upstream did not answer in time.
     HeaderTimeout,
     /// All of it, from the request's head to the answer's last byte, took longer than the route allows.
@@ -55,7 +57,7 @@ pub enum Why {
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
@@ -69,6 +71,7 @@ impl Why {
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
+        Self::UpstreamTls,
         Self::HeaderTimeout,
         Self::TotalTimeout,
         Self::UpstreamStalled,
@@ -100,6 +103,7 @@ impl Why {
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
+            Self::UpstreamTls => "upstream_tls",
             Self::HeaderTimeout => "header_timeout",
             Self::TotalTimeout => "total_timeout",
             Self::UpstreamStalled => "upstream_stalled",

@@ -58,6 +58,7 @@ impl Rejection {
             Why::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Why::ConnectRefused
             | Why::ConnectFailed
+            | Why::UpstreamTls
             | Why::UpstreamReset
             | Why::UpstreamInvalid
             | Why::UpstreamTruncated
@@ -106,6 +107,7 @@ impl Rejection {
             Why::ConnectRefused => "the upstream refuses connections",
             Why::ConnectTimeout => "the upstream did not accept a connection in time",
             Why::ConnectFailed => "the upstream cannot be reached",
+            Why::UpstreamTls => "the upstream and this proxy cannot agree on TLS",
             Why::HeaderTimeout => "the upstream did not answer in time",
             Why::TotalTimeout => "the request took longer than this route allows",
             Why::UpstreamStalled => "the upstream stopped in the middle of its answer",

@@ -20,10 +20,10 @@ use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-pub(crate) use connection::{ConnectionRow, OpenConnection};
+pub(crate) use connection::{ConnectionRow, OpenConnection, Trust};
 pub(crate) use reload::{ReloadMetrics, ReloadResult};
 pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
-pub(crate) use tls::{CertificateGauge, HandshakeFailure, Handshaken, TlsRow};
+pub(crate) use tls::{CertificateGauge, CertificateOf, HandshakeFailure, Handshaken, TlsRow};
 
 use tokio::runtime::Handle;
 

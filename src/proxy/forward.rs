@@ -19,6 +19,7 @@ use super::body::Watch;
 use super::upgrade::{self, Ask};
 use super::upload::Upload;
 use super::{Connection, Until};
+use crate::message::fault::chain;
 use crate::message::fields::lines;
 use crate::message::hop;
 use crate::message::rules::Rendered;
@@ -110,6 +111,7 @@ impl Passage<'_> {
                 false => None,
             },
             forwarded,
+            upgrades: ask.is_some(),
         };
         // Pinned where it is made, because it is large.
         let exchange = std::pin::pin!(upstream.exchange(caller, head, body, relay));
@@ -117,11 +119,8 @@ impl Passage<'_> {
         let end = total.map(|total| Instant::from_std(record.started()) + total);
         let response = self.within(now, received.as_deref(), end, exchange).await?;
         let response = response.map_err(|error| {
-            tracing::debug!(
-                upstream = upstream.name(),
-                error = chain(&error),
-                "exchange failed"
-            );
+            let (upstream, error_chain) = (upstream.name(), chain(&error));
+            tracing::debug!(upstream, error = error_chain, "exchange failed");
             error.why()
         })?;
         record.exchange_answered();
@@ -261,12 +260,4 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     kind.get(..EVENT_STREAM.len())
         .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -16,7 +16,7 @@ pub(crate) use compile::{Compiled, Surroundings, compile};
 use crate::config::{Address, Drain as DrainTimeout, Http2Table};
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
-use crate::metrics::{CertificateGauge, ConnectionRow, Metrics, TlsRow};
+use crate::metrics::{CertificateGauge, CertificateOf, ConnectionRow, Metrics, TlsRow};
 use crate::net::tls::{Entry, Tls};
 use crate::net::{Drain, Seldom};
 use crate::route::{Route, Table};
@@ -55,6 +55,9 @@ type Tlses = HashMap<String, Arc<Tls>>;
 struct SharedUpstream {
     fingerprint: u64,
     upstream: Arc<Upstream>,
+    /// What its servers are shown. Not the upstream's: its files may hold something else by now that cannot
+    /// be used.
+    shown: Option<Entry>,
 }
 
 /// A listener as it is wanted; which sockets are open is the `server` room's business.
@@ -121,7 +124,11 @@ impl Snapshot {
             .collect();
         let upstreams = self.upstreams.values();
         let upstreams = upstreams
-            .map(|shared| Arc::clone(shared.upstream.row()))
+            .map(|shared| {
+                let upstream = &shared.upstream;
+                upstream.row().set_trust(upstream.trust());
+                Arc::clone(upstream.row())
+            })
             .collect();
         let listeners = self
             .listeners
@@ -135,16 +142,22 @@ impl Snapshot {
     }
 
     fn certificates(&self) -> impl Iterator<Item = CertificateGauge> {
-        let entries = |(listener, tls): (&'_ String, &Arc<Tls>)| {
-            let gauge = |entry: &Entry| CertificateGauge {
-                listener: listener.clone(),
-                certificate: entry.label.clone(),
-                not_after: entry.certificate.not_after,
-                kept_back: entry.kept_back,
-            };
-            tls.entries().iter().map(gauge).collect::<Vec<_>>()
+        let gauge = |of: CertificateOf, entry: &Entry| CertificateGauge {
+            of,
+            certificate: entry.label.clone(),
+            not_after: entry.certificate.not_after,
+            kept_back: entry.kept_back,
         };
-        self.tls.iter().flat_map(entries)
+        let listeners = self.tls.iter().flat_map(move |(name, tls)| {
+            let of = CertificateOf::Listener(name.clone());
+            let entries = tls.entries().iter();
+            entries.map(move |entry| gauge(of.clone(), entry))
+        });
+        let upstreams = self.upstreams.iter().filter_map(move |(name, shared)| {
+            let of = CertificateOf::Upstream(name.clone());
+            shared.shown.as_ref().map(|entry| gauge(of, entry))
+        });
+        listeners.chain(upstreams)
     }
 
     /// Starts to drain what this snapshot had and the next one has not, or has changed.

@@ -1,12 +1,16 @@
 //! Servers, and the one way we speak to them.
 
-mod client;
-mod connect;
+mod attempt;
+mod dial;
+mod error;
+mod http2;
 mod pool;
+mod request;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use crossbeam_utils::CachePadded;
@@ -16,15 +20,19 @@ use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
-pub(crate) use client::{ExchangeError, why_of_body};
+pub(crate) use error::{ExchangeError, why_of_body};
 pub(crate) use pool::{Pool, PoolSettings};
 
+use crate::config::Scheme;
+use crate::message::fault::chain;
 use crate::message::fields::has;
 use crate::message::forwarded_text::ForwardedLines;
-use crate::metrics::ConnectionRow;
+use crate::metrics::{ConnectionRow, Trust};
+use crate::net::Seldom;
 use crate::net::proxy_protocol::Ends;
+use crate::why::Why;
 use crate::wire::client::AnswerBody;
-use client::Attempt;
+use attempt::Attempt;
 
 /// A group of servers that answer the same.
 #[derive(Debug)]
@@ -35,7 +43,12 @@ pub struct Upstream {
     row: Arc<ConnectionRow>,
     /// Whose turn it is, for each worker apart.
     turns: Box<[CachePadded<AtomicUsize>]>,
+    /// When it was last told that a server is not whom it should be.
+    complaint: Seldom,
 }
+
+/// How often that is told.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// For whom an exchange is made.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +60,8 @@ pub(crate) struct Caller<'a> {
     pub client: Option<Ends>,
     /// What is told in lines after the headers; none if they tell it.
     pub forwarded: Option<ForwardedLines<'a>>,
+    /// The client asks to speak another protocol on the connection.
+    pub upgrades: bool,
 }
 
 /// Where to connect to, and the path put before each request's.
@@ -59,7 +74,7 @@ pub struct Server {
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {
-    Host(Authority),
+    Host(Authority, Scheme),
     /// The path of a unix socket.
     Unix(Arc<Path>),
 }
@@ -68,17 +83,24 @@ impl Place {
     /// What the server would call itself in `Host`. A unix socket has no name, only a machine.
     fn host(&self) -> &str {
         match self {
-            Self::Host(authority) => authority.as_str(),
+            Self::Host(authority, _) => authority.as_str(),
             Self::Unix(_) => "localhost",
         }
+    }
+
+    /// Can a connection to it be one that requests share?
+    fn may_share(&self) -> bool {
+        matches!(self, Self::Host(_, Scheme::Https | Scheme::H2c))
     }
 
     /// Byte by byte, as a cheaper `==`.
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Host(one), Self::Host(other)) => one.as_str() == other.as_str(),
+            (Self::Host(one, speaks), Self::Host(other, also)) => {
+                one.as_str() == other.as_str() && speaks == also
+            }
             (Self::Unix(one), Self::Unix(other)) => one.as_os_str() == other.as_os_str(),
-            (Self::Host(_), Self::Unix(_)) | (Self::Unix(_), Self::Host(_)) => false,
+            (Self::Host(..), Self::Unix(_)) | (Self::Unix(_), Self::Host(..)) => false,
         }
     }
 }
@@ -98,6 +120,7 @@ impl Upstream {
             pool,
             row,
             turns,
+            complaint: Seldom::default(),
         }
     }
 
@@ -113,9 +136,32 @@ impl Upstream {
         &self.row
     }
 
+    /// Are its servers asked who they are?
+    pub fn trust(&self) -> Trust {
+        match &self.pool.settings().tls {
+            None => Trust::InClear,
+            Some(tls) if tls.is_insecure() => Trust::Blind,
+            Some(_) => Trust::Verified,
+        }
+    }
+
     /// Do its connections begin with a PROXY header?
     pub(crate) fn is_told_clients(&self) -> bool {
         self.pool.settings().proxy_protocol.is_some()
+    }
+
+    /// Can its connections be of HTTP/2? Whatever a request says then has to be in its headers.
+    pub(crate) fn may_share(&self) -> bool {
+        self.servers.iter().any(|server| server.place.may_share())
+    }
+
+    /// What is wrong with TLS is for the operator to mend.
+    fn complain(&self, server: &Server, error: &ExchangeError) {
+        if error.why() == Why::UpstreamTls && self.complaint.is_due(PAUSE) {
+            let (upstream, server) = (&self.name, server.place.host());
+            let error = chain(error);
+            tracing::warn!(upstream, server, error, "a server cannot be spoken to");
+        }
     }
 
     /// Sends a request and waits for the head of its answer. Its URI is a path and query only; the

@@ -15,6 +15,7 @@ mod route;
 mod tls;
 mod upgrade;
 mod upstream;
+mod upstream_tls;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;

@@ -190,10 +190,7 @@ impl Compiler<'_, '_> {
 
     fn forward(&mut self, upstream: &str, parts: &[&str]) -> Option<Forward> {
         let place = self.at.key("upstream");
-        let found = self.upstreams.find(upstream).map_err(|(message, help)| {
-            self.problems
-                .push(Problem::error(&place, message).maybe_help(help));
-        });
+        let found = self.upstreams.find(upstream, &place, self.problems);
         let host = match self.route.upstream_host.as_deref() {
             None | Some("preserve") => Some(HostPolicy::Preserve),
             Some("upstream") => Some(HostPolicy::Upstream),
@@ -210,7 +207,7 @@ impl Compiler<'_, '_> {
         let place = self.at.key("request_header");
         let request_rules = rules(&self.route.request_header, parts, &place, self.problems);
         Some(Forward {
-            upstream: found.ok()?,
+            upstream: found?,
             host: host?,
             rewrite: rewrite?,
             request_rules,
