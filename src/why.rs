@@ -36,6 +36,8 @@ pub enum Why {
     HeaderTimeout,
     /// All of it, from the request's head to the answer's last byte, took longer than the route allows.
     TotalTimeout,
+    /// A call of gRPC took longer than its caller wanted to wait.
+    DeadlineExceeded,
     /// The upstream stopped in the middle of its answer.
     UpstreamStalled,
     /// The upstream closed or reset the connection before its answer.
@@ -57,7 +59,7 @@ pub enum Why {
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
@@ -74,6 +76,7 @@ impl Why {
         Self::UpstreamTls,
         Self::HeaderTimeout,
         Self::TotalTimeout,
+        Self::DeadlineExceeded,
         Self::UpstreamStalled,
         Self::UpstreamReset,
         Self::UpstreamInvalid,
@@ -106,6 +109,7 @@ impl Why {
             Self::UpstreamTls => "upstream_tls",
             Self::HeaderTimeout => "header_timeout",
             Self::TotalTimeout => "total_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::UpstreamStalled => "upstream_stalled",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamInvalid => "upstream_invalid",

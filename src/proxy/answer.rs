@@ -42,6 +42,15 @@ impl Answer {
         }
     }
 
+    /// A rejection in the words of gRPC.
+    pub(super) fn failed_call(rejection: Rejection, request_id: &str) -> Self {
+        let response = rejection.to_call(request_id);
+        Self {
+            why: rejection.why(),
+            ..Self::plain(response.map(|_| AnswerBody::Empty))
+        }
+    }
+
     pub(super) fn redirect(redirect: &Redirect, variables: &Variables<'_>) -> Result<Self, Why> {
         let to = redirect.to.render(variables);
         let to = HeaderValue::try_from(to).map_err(|_| Why::BadRequest)?;

@@ -29,7 +29,7 @@ pub(crate) use refuse::refuse;
 use crate::message::forwarded::{client_ip, says_https};
 use crate::message::forwarded_text::ForwardedText;
 use crate::message::template::Variables;
-use crate::message::{Accept, Rejection, Target, maps};
+use crate::message::{Accept, Rejection, Target, grpc, maps};
 use crate::net::proxy_protocol::Ends;
 use crate::net::tls::Secured;
 use crate::net::{Alarm, Drain};
@@ -189,12 +189,14 @@ pub(crate) async fn handle(
     let mut record = Record::start(&connection.worker.recorder, &head.method);
     // For an answer of our own, which hardly any request gets.
     let (accept, id) = (Accept::of(&head.headers), RequestId::default());
+    let call = head.version == Version::HTTP_2 && grpc::is_call(&head.headers);
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();
     let answer = serve(&connection, &snapshot, &mut head, body, &id, &mut record).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(record),
+        Err(why) if call => Answer::failed_call(why.into(), id.as_str()).into_response(record),
         Err(why) => {
             let rejection = Rejection::from(why);
             let pages = &snapshot.error_pages;

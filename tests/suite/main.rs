@@ -20,6 +20,7 @@ mod examples;
 mod failures;
 mod forwarding;
 mod framing;
+mod grpc;
 mod harness;
 mod headers;
 mod held_up;
