@@ -120,6 +120,40 @@ impl Why {
             Self::TunnelIdle => "tunnel_idle",
         }
     }
+
+    /// The same in gRPC, by the numbers of its codes; none of what was well, which has one of its own.
+    pub const fn grpc_code(self) -> Option<u8> {
+        const CANCELLED: u8 = 1;
+        const DEADLINE_EXCEEDED: u8 = 4;
+        const RESOURCE_EXHAUSTED: u8 = 8;
+        const UNIMPLEMENTED: u8 = 12;
+        const INTERNAL: u8 = 13;
+        const UNAVAILABLE: u8 = 14;
+        Some(match self {
+            Self::Ok => return None,
+            Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
+            Self::BodyTooLarge => RESOURCE_EXHAUSTED,
+            Self::RequestTimeout
+            | Self::BodyTimeout
+            | Self::ConnectTimeout
+            | Self::HeaderTimeout
+            | Self::TotalTimeout
+            | Self::DeadlineExceeded => DEADLINE_EXCEEDED,
+            Self::ClientGone | Self::ClientStalled => CANCELLED,
+            Self::BadHost | Self::BadRequest | Self::BadPath => INTERNAL,
+            // Another try, by another connection or later, may do.
+            Self::Misdirected
+            | Self::ConnectRefused
+            | Self::ConnectFailed
+            | Self::UpstreamTls
+            | Self::UpstreamStalled
+            | Self::UpstreamReset
+            | Self::UpstreamInvalid
+            | Self::UpstreamTruncated
+            | Self::Draining
+            | Self::TunnelIdle => UNAVAILABLE,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -14,47 +14,8 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// How a call ended, of the codes that a proxy can mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
-    Cancelled = 1,
-    DeadlineExceeded = 4,
-    ResourceExhausted = 8,
-    Unimplemented = 12,
-    Internal = 13,
-    Unavailable = 14,
-}
-
-impl Status {
-    /// What gRPC says where HTTP would have said it by a status.
-    pub const fn of(why: Why) -> Self {
-        match why {
-            Why::NoRoute | Why::Unsupported => Self::Unimplemented,
-            Why::BodyTooLarge => Self::ResourceExhausted,
-            Why::RequestTimeout
-            | Why::BodyTimeout
-            | Why::ConnectTimeout
-            | Why::HeaderTimeout
-            | Why::TotalTimeout
-            | Why::DeadlineExceeded => Self::DeadlineExceeded,
-            Why::ClientGone | Why::ClientStalled => Self::Cancelled,
-            Why::BadHost | Why::BadRequest | Why::BadPath => Self::Internal,
-            // Another try, by another connection or later, may do.
-            Why::Misdirected
-            | Why::ConnectRefused
-            | Why::ConnectFailed
-            | Why::UpstreamTls
-            | Why::UpstreamStalled
-            | Why::UpstreamReset
-            | Why::UpstreamInvalid
-            | Why::UpstreamTruncated
-            | Why::Draining
-            | Why::TunnelIdle
-            | Why::Ok => Self::Unavailable,
-        }
-    }
-}
+/// What is told where nothing is known: not one of ours.
+const UNKNOWN: u8 = 2;
 
 /// Does this head begin a call? That is said by `content-type`, and gRPC-Web is another protocol.
 pub fn is_call(headers: &HeaderMap) -> bool {
@@ -86,12 +47,18 @@ pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
+/// The code that an answer ends with, in its trailers, or in its head if it has nothing else.
+pub fn code(fields: &HeaderMap) -> Option<u8> {
+    fields.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
+}
+
 /// A call that failed, as an answer that is nothing but trailers: their place is the head.
-pub(super) fn failure(status: Status, message: &'static str) -> Response<Body> {
+pub(super) fn failure(why: Why, message: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert(GRPC_STATUS, HeaderValue::from(status as u16));
+    let code = why.grpc_code().unwrap_or(UNKNOWN);
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(code)));
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     response
 }

@@ -154,7 +154,7 @@ impl Rejection {
 
     /// The same for a call of gRPC, whose HTTP is always well.
     pub fn to_call(self, request_id: &str) -> Response {
-        let mut response = grpc::failure(grpc::Status::of(self.why), self.sentence());
+        let mut response = grpc::failure(self.why, self.sentence());
         self.mark(response.headers_mut(), request_id);
         response
     }

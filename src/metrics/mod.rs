@@ -4,6 +4,7 @@
 //! is built: a request finds its counters through its route, with no lookup and no lock. A row has
 //! one shard a worker, added up at the scrape.
 
+mod call;
 mod codes;
 mod connection;
 mod expose;
@@ -20,6 +21,7 @@ use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+pub(crate) use call::{CallRow, Calls};
 pub(crate) use connection::{ConnectionRow, OpenConnection, Trust};
 pub(crate) use reload::{ReloadMetrics, ReloadResult};
 pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
@@ -38,6 +40,8 @@ fn add(counter: &AtomicU64, more: u64) {
 
 /// The label of requests that no route matches.
 pub(crate) const UNMATCHED: &str = "_unmatched";
+/// Methods that a route does not list.
+const OTHER: &str = "_other";
 
 /// The families and the rows of the process. One for its life: a reload adds and retires rows, and
 /// never makes a new registry.
@@ -50,6 +54,7 @@ pub struct Metrics {
     upstreams: Rows<ConnectionRow>,
     listeners: Rows<ConnectionRow>,
     tls: Rows<TlsRow>,
+    calls: Rows<CallRow>,
     certificates: Mutex<Vec<CertificateGauge>>,
     runtimes: Mutex<Vec<Handle>>,
     pub unmatched: Arc<RouteRow>,
@@ -78,6 +83,7 @@ impl Metrics {
             upstreams: Rows::new(None),
             listeners: Rows::new(None),
             tls: Rows::new(None),
+            calls: Rows::new(None),
             certificates: Mutex::default(),
             runtimes: Mutex::default(),
             unmatched,
@@ -110,6 +116,19 @@ impl Metrics {
         self.tls.find(name).unwrap_or_else(new)
     }
 
+    /// Of a route that lists methods of gRPC, as `package.Service/Method`.
+    pub fn calls(&self, route: &str, methods: &[String]) -> Calls {
+        let row = |method: &str| {
+            let new = || CallRow::new(route, method, self.workers, &self.bounds);
+            let known = self.calls.find(&CallRow::key(route, method));
+            known.unwrap_or_else(|| Arc::new(new()))
+        };
+        let listed = methods
+            .iter()
+            .map(|method| (format!("/{method}"), row(method)));
+        Calls::new(listed.collect(), row(OTHER))
+    }
+
     /// From now on these rows are the live ones. Gauges of all others are gone from the next
     /// scrape; their counters go after one scrape more, when nothing is in flight on them.
     pub fn publish(
@@ -127,6 +146,11 @@ impl Metrics {
     pub(crate) fn publish_tls(&self, rows: Vec<Arc<TlsRow>>, certificates: Vec<CertificateGauge>) {
         self.tls.publish(rows);
         *self.certificates() = certificates;
+    }
+
+    /// The same of routes that list methods.
+    pub(crate) fn publish_calls(&self, rows: Vec<Arc<CallRow>>) {
+        self.calls.publish(rows);
     }
 
     fn certificates(&self) -> MutexGuard<'_, Vec<CertificateGauge>> {
@@ -164,6 +188,7 @@ impl Metrics {
             &self.upstreams,
             &connection::UPSTREAMS,
         ));
+        families.extend(call::families(&self.calls));
         families.extend(tls::families(&self.tls));
         families.extend(tls::certificates(&self.certificates()));
         let mut text = String::new();

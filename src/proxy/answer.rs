@@ -9,7 +9,7 @@ use super::body::{Observed, Watch};
 use super::upgrade::Tunnel;
 use crate::message::page::Page;
 use crate::message::template::Variables;
-use crate::message::{Rejection, Target};
+use crate::message::{Rejection, Target, grpc};
 use crate::route::{Redirect, Respond};
 use crate::telemetry::{Outcome, Record};
 use crate::why::Why;
@@ -149,6 +149,9 @@ impl Answer {
             watch,
         } = self;
         let status = response.status().as_u16();
+        if let Some(code) = record.code() {
+            *code = grpc::code(response.headers());
+        }
         let outcome = match kind {
             Kind::Tunnel(tunnel) => {
                 record.answered(status, Outcome::Tunnel);

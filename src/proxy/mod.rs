@@ -231,10 +231,7 @@ async fn serve(
     let client_ip = client_ip(&head.headers, connection.peer(), &snapshot.trusted);
     let target = Target::parse(head);
     if snapshot.access_log {
-        // What could not be read is shown as it came.
-        let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = target.as_ref().ok().map(Target::authority).or_else(sent);
-        let host = host.unwrap_or_default();
+        let host = shown_host(&target, head);
         let line = AccessLine::new(head, host, client_ip, id, snapshot.generation);
         record.log(line);
     }
@@ -252,6 +249,10 @@ async fn serve(
     let route = snapshot.route(&target, head);
     record.routed(route.map(|route| &route.row));
     let route = route.ok_or(Why::NoRoute)?;
+    let calls = route.calls.as_ref();
+    if let Some(calls) = calls.filter(|_| grpc::is_call(&head.headers)) {
+        record.calls(calls.of(target.path()));
+    }
     if route.reject_encoded_slash && target.has_encoded_slash() {
         return Err(Why::BadPath);
     }
@@ -286,4 +287,11 @@ async fn serve(
     };
     response_rules.apply(answer.headers_mut());
     Ok(answer)
+}
+
+/// What could not be read is shown as it came.
+fn shown_host<'a>(target: &'a Result<Target<'_>, Why>, head: &'a Parts) -> &'a str {
+    let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let read = target.as_ref().ok().map(Target::authority);
+    read.or_else(sent).unwrap_or_default()
 }

@@ -16,7 +16,7 @@ pub(crate) use compile::{Compiled, Surroundings, compile};
 use crate::config::{Address, Drain as DrainTimeout, Http2Table};
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
-use crate::metrics::{CertificateGauge, CertificateOf, ConnectionRow, Metrics, TlsRow};
+use crate::metrics::{Calls, CertificateGauge, CertificateOf, ConnectionRow, Metrics, TlsRow};
 use crate::net::tls::{Entry, Tls};
 use crate::net::{Drain, Seldom};
 use crate::route::{Route, Table};
@@ -136,6 +136,8 @@ impl Snapshot {
             .map(|listener| Arc::clone(&listener.row))
             .collect();
         metrics.publish(routes, upstreams, listeners);
+        let calls = self.routes.iter().filter_map(|route| route.calls.as_ref());
+        metrics.publish_calls(calls.flat_map(Calls::rows).map(Arc::clone).collect());
         let rows = self.listeners.iter();
         let rows = rows.filter_map(|listener| listener.tls_row.clone());
         metrics.publish_tls(rows.collect(), self.certificates().collect());

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde_json::{Value, json};
 
-use crate::harness::http2::{asks, begin, h2, open, read};
+use crate::harness::http2::{ask, asks, begin, h2, open, read};
 use crate::harness::{
-    Authority, Http2Origin, Proxy, TlsSite, eventually, free_port, passes, route, tool,
+    Asked, Authority, Http2Origin, Proxy, TlsSite, eventually, free_port, passes, route, tool,
 };
 
 fn peer(arguments: &[&str]) -> Command {
@@ -224,4 +225,83 @@ fn a_callers_deadline_bounds_the_wait() {
     eventually("its stream is gone", || {
         proxy.metrics().sum("pointsman_requests_in_flight", &[]) == 0.0
     });
+}
+
+/// Ends each call by what its path says.
+async fn by_path(mut asked: Asked) {
+    let _ = asked.body().await;
+    let code = match asked.request.uri().path() {
+        "/shop.Cart/Add" => "0",
+        "/shop.Cart/Full" => "8",
+        "/shop.Cart/Odd" => "77",
+        _ => "",
+    };
+    let response = Response::builder().header("content-type", "application/grpc");
+    if code == "8" {
+        // Nothing but trailers.
+        return asked.answer(response.header("grpc-status", code).body(()).unwrap(), "");
+    }
+    let sent = asked
+        .respond
+        .send_response(response.body(()).unwrap(), false);
+    let Ok(mut stream) = sent else { return };
+    stream
+        .send_data(Bytes::from_static(&[0; 5]), code.is_empty())
+        .unwrap();
+    if !code.is_empty() {
+        let trailers = HeaderMap::from_iter([(
+            HeaderName::from_static("grpc-status"),
+            HeaderValue::from_str(code).unwrap(),
+        )]);
+        stream.send_trailers(trailers).unwrap();
+    }
+}
+
+#[test]
+fn calls_of_listed_methods_are_counted_by_method_and_code() {
+    let origin = Http2Origin::new(by_path);
+    let down = format!("h2c://127.0.0.1:{}", free_port());
+    let methods = "grpc_methods = [\"shop.Cart/Add\", \"shop.Cart/Full\"]\n";
+    let proxy = Proxy::start(&format!(
+        "{}{methods}{}grpc_methods = [\"shop.Down/Call\"]\n{}",
+        route("cart", "/shop.Cart/*", &origin.url()),
+        route("down", "/shop.Down/*", &down),
+        route("silent", "/shop.Other/*", &origin.url()),
+    ));
+    h2(async {
+        let (requests, _connection) = open(proxy.address()).await;
+        for (path, times) in [
+            ("/shop.Cart/Add", 3),
+            ("/shop.Cart/Full", 2),
+            ("/shop.Cart/Odd", 1),
+            ("/shop.Cart/None", 1),
+            ("/shop.Down/Call", 1),
+            ("/shop.Other/Call", 1),
+        ] {
+            for _ in 0..times {
+                let mut request = asks("POST", path);
+                let kind = HeaderValue::from_static("application/grpc");
+                request.headers_mut().insert("content-type", kind);
+                let answer = ask(&requests, request).await.unwrap();
+                assert_eq!(answer.status, 200, "{path}");
+            }
+        }
+        // A request like any other.
+        ask(&requests, asks("POST", "/shop.Cart/Add"))
+            .await
+            .unwrap();
+    });
+    for (route, method, code, count) in [
+        ("cart", "shop.Cart/Add", "OK", 3.0),
+        ("cart", "shop.Cart/Full", "OK", 0.0),
+        ("cart", "shop.Cart/Full", "RESOURCE_EXHAUSTED", 2.0),
+        ("cart", "_other", "UNKNOWN", 2.0),
+        ("down", "shop.Down/Call", "UNAVAILABLE", 1.0),
+    ] {
+        let labels = [("route", route), ("method", method), ("code", code)];
+        proxy.counts("pointsman_grpc_calls_total", &labels, count);
+    }
+    proxy.counts("pointsman_grpc_calls_total", &[], 8.0);
+    let durations = "pointsman_grpc_call_duration_seconds_count";
+    proxy.counts(durations, &[("method", "shop.Cart/Add")], 3.0);
 }

@@ -257,3 +257,34 @@ fn interim_answers_are_passed_on() {
     assert_eq!(client.response().text(), "ok");
     assert_eq!(*seen.lock().unwrap(), 1);
 }
+
+#[test]
+fn bodies_larger_than_any_window_pass_whole_both_ways() {
+    let origin = Http2Origin::new(|mut asked: Asked| async move {
+        let Ok((body, _)) = asked.body().await else {
+            return;
+        };
+        let response = asked.respond.send_response(Response::new(()), false);
+        let Ok(mut stream) = response else { return };
+        if send(&mut stream, Bytes::from(body)).await.is_ok() {
+            let _ = stream.send_data(Bytes::new(), true);
+        }
+    });
+    let proxy = to(&origin);
+    let sent: Vec<u8> = (0..40_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let mut client = Client::connect(proxy.address());
+    let length = sent.len();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+    ));
+    client.send(&sent);
+    assert!(client.response().body == sent);
+    h2(async {
+        let (requests, _connection) = open(proxy.address()).await;
+        let (response, mut stream) = begin(&requests, asks("POST", "/"), false).await;
+        send(&mut stream, Bytes::from(sent.clone())).await.unwrap();
+        stream.send_data(Bytes::new(), true).unwrap();
+        let answer = read(response.await.unwrap()).await.unwrap();
+        assert!(answer.body == sent);
+    });
+}

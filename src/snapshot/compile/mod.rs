@@ -4,6 +4,7 @@
 //! this same function. What the previous snapshot has and the new Config did not change is carried
 //! over by `Arc`: routes, upstreams with their pools, counters, listeners with their drains.
 
+mod calls;
 mod client_auth;
 mod error_page;
 mod header;

@@ -10,7 +10,7 @@ use super::header::{header_value, rules};
 use super::name::{LONGEST_NAME, equal_unnamed, made_name};
 use super::upgrade::upgrades;
 use super::upstream::Upstreams;
-use super::{Surroundings, at, fingerprint, sound};
+use super::{Surroundings, at, calls, fingerprint, sound};
 use crate::config::{self, Config, EncodedSlash, KeyPath, Problem};
 use crate::message::host::HostPolicy;
 use crate::message::template::Template;
@@ -87,8 +87,10 @@ impl Compiler<'_, '_> {
         if let Some(route) = same {
             return Arc::clone(route);
         }
+        let metrics = self.surroundings.metrics;
         Arc::new(Route {
-            row: self.surroundings.metrics.route(&name),
+            row: metrics.route(&name),
+            calls: calls::compile(&name, self.route, metrics, &self.at, self.problems),
             name,
             fingerprint,
             matcher,
