@@ -37,7 +37,7 @@ pub use tls::{
     TlsFile, TlsFiles,
 };
 pub use units::{Drain, OneOrMany, Size, Time};
-pub use upstream::{Pool, ProxyVersion, Upstream, UpstreamTimeout, UpstreamTls};
+pub use upstream::{Health, Pool, ProxyVersion, Upstream, UpstreamTimeout, UpstreamTls};
 pub use url::{DEMO, Scheme, Url};
 
 /// The whole file. Every table may be left out.

@@ -20,6 +20,8 @@ pub struct Upstream {
     /// these whether it can.
     #[serde(default)]
     pub http2: Http2<UpstreamHttp2Table>,
+    /// How servers are asked whether they are well. Default: they are not.
+    pub health: Option<Health>,
     #[serde(default)]
     pub pool: Pool,
     #[serde(default)]
@@ -61,6 +63,37 @@ impl UpstreamTls {
             allow_loose_key: self.allow_loose_key,
             client: None,
         })
+    }
+}
+
+/// `path` or `grpc`, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// A GET of this path, which 2xx and 3xx answer well.
+    pub path: Option<String>,
+    /// gRPC's health protocol, for this service; `""` for the server as a whole.
+    pub grpc: Option<String>,
+    /// Between two probes of a server. Default 5 s.
+    pub interval: Time,
+    /// For one probe, connecting included. Default 1 s.
+    pub timeout: Time,
+    /// Good answers in a row after which a server is well again. Default 2.
+    pub healthy: u32,
+    /// Failures in a row after which it is not. Default 3.
+    pub unhealthy: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            path: None,
+            grpc: None,
+            interval: Time::seconds(5),
+            timeout: Time::seconds(1),
+            healthy: 2,
+            unhealthy: 3,
+        }
     }
 }
 

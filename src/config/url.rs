@@ -22,6 +22,15 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// As it is written in a URL.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::H2c => "h2c",
+            Self::Https => "https",
+        }
+    }
+
     /// The port that need not be written.
     pub const fn port(self) -> u16 {
         match self {

@@ -30,7 +30,8 @@ pub enum Trust {
 }
 
 impl ConnectionRow {
-    pub(super) fn new(name: &str) -> Self {
+    /// One that shows only once it is published.
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             open: AtomicI64::new(0),

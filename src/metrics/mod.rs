@@ -8,6 +8,7 @@ mod call;
 mod codes;
 mod connection;
 mod expose;
+mod health;
 mod histogram;
 mod reload;
 mod route;
@@ -23,6 +24,7 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder}
 
 pub(crate) use call::{CallRow, Calls};
 pub(crate) use connection::{ConnectionRow, OpenConnection, Trust};
+pub(crate) use health::HealthGauge;
 pub(crate) use reload::{ReloadMetrics, ReloadResult};
 pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
 pub(crate) use tls::{CertificateGauge, CertificateOf, HandshakeFailure, Handshaken, TlsRow};
@@ -56,6 +58,7 @@ pub struct Metrics {
     tls: Rows<TlsRow>,
     calls: Rows<CallRow>,
     certificates: Mutex<Vec<CertificateGauge>>,
+    health: Mutex<Vec<HealthGauge>>,
     runtimes: Mutex<Vec<Handle>>,
     pub unmatched: Arc<RouteRow>,
     pub reload: ReloadMetrics,
@@ -85,6 +88,7 @@ impl Metrics {
             tls: Rows::new(None),
             calls: Rows::new(None),
             certificates: Mutex::default(),
+            health: Mutex::default(),
             runtimes: Mutex::default(),
             unmatched,
             reload,
@@ -145,7 +149,7 @@ impl Metrics {
     /// The same of listeners that speak TLS; `certificates` are those that serve from now on.
     pub(crate) fn publish_tls(&self, rows: Vec<Arc<TlsRow>>, certificates: Vec<CertificateGauge>) {
         self.tls.publish(rows);
-        *self.certificates() = certificates;
+        *locked(&self.certificates) = certificates;
     }
 
     /// The same of routes that list methods.
@@ -153,19 +157,19 @@ impl Metrics {
         self.calls.publish(rows);
     }
 
-    fn certificates(&self) -> MutexGuard<'_, Vec<CertificateGauge>> {
-        let certificates = self.certificates.lock();
-        certificates.unwrap_or_else(PoisonError::into_inner)
+    /// Of these servers it is told from now on whether they are well.
+    pub(crate) fn publish_health(&self, servers: Vec<HealthGauge>) {
+        *locked(&self.health) = servers;
     }
 
     /// Counts the tasks of this runtime, too.
     pub fn watch(&self, runtime: Handle) {
-        let mut runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runtimes = locked(&self.runtimes);
         runtimes.push(runtime);
     }
 
     fn tasks(&self) -> MetricFamily {
-        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtimes = locked(&self.runtimes);
         let tasks = runtimes
             .iter()
             .map(|runtime| runtime.metrics().num_alive_tasks());
@@ -190,7 +194,8 @@ impl Metrics {
         ));
         families.extend(call::families(&self.calls));
         families.extend(tls::families(&self.tls));
-        families.extend(tls::certificates(&self.certificates()));
+        families.extend(health::families(&locked(&self.health)));
+        families.extend(tls::certificates(&locked(&self.certificates)));
         let mut text = String::new();
         // The encoder fails only on a family without metrics, and none of these is.
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
@@ -198,6 +203,10 @@ impl Metrics {
         }
         text
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn register<C: Collector + Clone + 'static>(

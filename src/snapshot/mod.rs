@@ -16,11 +16,13 @@ pub(crate) use compile::{Compiled, Surroundings, compile};
 use crate::config::{Address, Drain as DrainTimeout, Http2Table};
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
-use crate::metrics::{Calls, CertificateGauge, CertificateOf, ConnectionRow, Metrics, TlsRow};
+use crate::metrics::{
+    Calls, CertificateGauge, CertificateOf, ConnectionRow, HealthGauge, Metrics, TlsRow,
+};
 use crate::net::tls::{Entry, Tls};
 use crate::net::{Drain, Seldom};
 use crate::route::{Route, Table};
-use crate::upstream::Upstream;
+use crate::upstream::{Health, Upstream};
 use crate::wire::server::Terms;
 
 /// All that serves, of one generation.
@@ -136,6 +138,7 @@ impl Snapshot {
             .map(|listener| Arc::clone(&listener.row))
             .collect();
         metrics.publish(routes, upstreams, listeners);
+        metrics.publish_health(self.health().collect());
         let calls = self.routes.iter().filter_map(|route| route.calls.as_ref());
         metrics.publish_calls(calls.flat_map(Calls::rows).map(Arc::clone).collect());
         let rows = self.listeners.iter();
@@ -160,6 +163,25 @@ impl Snapshot {
             shared.shown.as_ref().map(|entry| gauge(of, entry))
         });
         listeners.chain(upstreams)
+    }
+
+    /// Begins to ask servers whether they are well, on the runtime that this is called in.
+    pub fn start_checks(&self) {
+        for shared in self.upstreams.values() {
+            shared.upstream.start_checks();
+        }
+    }
+
+    fn health(&self) -> impl Iterator<Item = HealthGauge> {
+        self.upstreams.values().flat_map(|shared| {
+            let upstream = &shared.upstream;
+            let marks = upstream.health().into_iter().flat_map(Health::marks);
+            marks.map(|(server, well)| HealthGauge {
+                upstream: upstream.name().to_owned(),
+                server: server.to_string(),
+                well: Arc::clone(well),
+            })
+        })
     }
 
     /// Starts to drain what this snapshot had and the next one has not, or has changed.

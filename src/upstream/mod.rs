@@ -3,10 +3,13 @@
 mod attempt;
 mod dial;
 mod error;
+mod health;
 mod http2;
 mod pool;
+mod probe;
 mod request;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,9 +24,10 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
 pub(crate) use error::{ExchangeError, why_of_body};
+pub(crate) use health::{Check, Health, Question};
 pub(crate) use pool::{Pool, PoolSettings};
 
-use crate::config::Scheme;
+use crate::config::{Scheme, UNIX};
 use crate::message::fault::chain;
 use crate::message::fields::has;
 use crate::message::forwarded_text::ForwardedLines;
@@ -43,6 +47,8 @@ pub struct Upstream {
     row: Arc<ConnectionRow>,
     /// Whose turn it is, for each worker apart.
     turns: Box<[CachePadded<AtomicUsize>]>,
+    /// None if servers are not asked whether they are well.
+    health: Option<Health>,
     /// When it was last told that a server is not whom it should be.
     complaint: Seldom,
 }
@@ -66,17 +72,28 @@ pub(crate) struct Caller<'a> {
 
 /// Where to connect to, and the path put before each request's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Server {
+pub(crate) struct Server {
     pub place: Place,
     pub base_path: String,
 }
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Place {
+pub(crate) enum Place {
     Host(Authority, Scheme),
     /// The path of a unix socket.
     Unix(Arc<Path>),
+}
+
+/// As a URL, where it has one.
+impl fmt::Display for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Host(authority, scheme) => write!(formatter, "{}://{authority}", scheme.word())?,
+            Place::Unix(path) => write!(formatter, "{UNIX}{}", path.display())?,
+        }
+        formatter.write_str(&self.base_path)
+    }
 }
 
 impl Place {
@@ -106,12 +123,13 @@ impl Place {
 }
 
 impl Upstream {
-    pub fn new(
+    pub(crate) fn new(
         name: String,
         servers: Vec<Server>,
         pool: Arc<Pool>,
         row: Arc<ConnectionRow>,
         workers: usize,
+        health: Option<Health>,
     ) -> Self {
         let turns = (0..workers).map(|_| CachePadded::default()).collect();
         Self {
@@ -120,6 +138,7 @@ impl Upstream {
             pool,
             row,
             turns,
+            health,
             complaint: Seldom::default(),
         }
     }
@@ -134,6 +153,29 @@ impl Upstream {
 
     pub fn row(&self) -> &Arc<ConnectionRow> {
         &self.row
+    }
+
+    pub(crate) fn health(&self) -> Option<&Health> {
+        self.health.as_ref()
+    }
+
+    /// Begins to ask its servers whether they are well, on the runtime that this is called in; those that
+    /// are asked already are asked as it speaks to them.
+    pub fn start_checks(&self) {
+        if let Some(health) = &self.health {
+            health.start(self);
+        }
+    }
+
+    /// One that speaks to this server as it does, for one thread, and keeps no connection.
+    fn prober(&self, server: &Server) -> Self {
+        let settings = PoolSettings {
+            max_idle: 0,
+            ..self.pool.settings().clone()
+        };
+        let (servers, row) = (vec![server.clone()], ConnectionRow::new(&self.name));
+        let pool = Arc::new(Pool::new(settings, 1));
+        Self::new(self.name.clone(), servers, pool, Arc::new(row), 1, None)
     }
 
     /// Are its servers asked who they are?
@@ -185,13 +227,17 @@ impl Upstream {
         .await
     }
 
-    /// Every server once, beginning with the one whose turn it is.
-    fn candidates(&self, worker: usize) -> impl ExactSizeIterator<Item = &Server> {
+    /// Every server that is well once, beginning with the one whose turn it is; if none is, every one.
+    fn candidates(&self, worker: usize) -> impl Iterator<Item = &Server> {
         let count = self.servers.len();
         let turn = match count {
             0 | 1 => 0,
             _ => self.turns[worker].fetch_add(1, Ordering::Relaxed),
         };
-        (0..count).map(move |step| &self.servers[turn.wrapping_add(step) % count])
+        let health = self.health.as_ref();
+        let health = health.filter(|health| !health.none_is_well());
+        let places = (0..count).map(move |step| turn.wrapping_add(step) % count);
+        let well = places.filter(move |place| health.is_none_or(|health| health.is_well(*place)));
+        well.map(|place| &self.servers[place])
     }
 }

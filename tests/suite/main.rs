@@ -23,6 +23,7 @@ mod framing;
 mod grpc;
 mod harness;
 mod headers;
+mod health;
 mod held_up;
 mod hostile_surroundings;
 mod house;

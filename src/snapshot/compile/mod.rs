@@ -8,6 +8,7 @@ mod calls;
 mod client_auth;
 mod error_page;
 mod header;
+mod health;
 mod listener;
 mod local;
 mod name;

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::{SharedUpstream, Snapshot};
-use super::{Surroundings, fingerprint, upstream_tls};
+use super::{Surroundings, fingerprint, health, upstream_tls};
 use crate::config::{
     self, Address, Config, Http2, KeyPath, OneOrMany, Problem, Scheme, TlsFiles,
     UpstreamHttp2Table, Url, nearest,
 };
 use crate::net::tls::ClientTls;
-use crate::upstream::{Place, Pool, PoolSettings, Server, Upstream};
+use crate::upstream::{Check, Health, Place, Pool, PoolSettings, Server, Upstream};
 
 /// The upstreams of the snapshot being built.
 pub(super) struct Upstreams<'a> {
@@ -63,7 +63,8 @@ impl<'a> Upstreams<'a> {
             }
             let tls = self.tls(name, upstream, &config.tls_files, &place, problems);
             check_http2(upstream, &place, problems);
-            self.build(name, upstream, tls);
+            let check = health::compile(upstream, &place, problems);
+            self.build(name, upstream, tls, check);
         }
     }
 
@@ -127,11 +128,12 @@ impl<'a> Upstreams<'a> {
             proxy_protocol: None,
             tls: None,
             http2,
+            health: None,
             pool,
             timeout,
         };
         let tls = self.tls(text, &upstream, &TlsFiles::default(), at, problems);
-        self.build(text, &upstream, tls)
+        self.build(text, &upstream, tls, None)
     }
 
     fn unknown(&self, name: &str) -> (String, String) {
@@ -191,6 +193,7 @@ impl<'a> Upstreams<'a> {
         name: &str,
         config: &config::Upstream,
         tls: Option<ClientTls>,
+        check: Option<Check>,
     ) -> Arc<Upstream> {
         let servers: Vec<Server> = config
             .server
@@ -209,7 +212,7 @@ impl<'a> Upstreams<'a> {
             },
         };
         let shown = settings.tls.as_ref().and_then(ClientTls::pair).cloned();
-        let fingerprint = fingerprint(&(name, &servers, &settings));
+        let fingerprint = fingerprint(&(name, &servers, &settings, &check));
         let previous = self
             .previous
             .and_then(|previous| previous.upstreams.get(name));
@@ -219,8 +222,8 @@ impl<'a> Upstreams<'a> {
                 ..shared.clone()
             },
             previous => {
-                let pool = previous.map(|shared| shared.upstream.pool());
-                let upstream = self.fresh(name, servers, settings, pool);
+                let before = previous.map(|shared| &*shared.upstream);
+                let upstream = self.fresh(name, servers, settings, check, before);
                 SharedUpstream {
                     fingerprint,
                     upstream: Arc::new(upstream),
@@ -233,23 +236,26 @@ impl<'a> Upstreams<'a> {
         upstream
     }
 
-    /// A new list of servers keeps the connections to those that stay.
+    /// A new list of servers keeps the connections to those that stay, and what is known of them.
     fn fresh(
         &self,
         name: &str,
         servers: Vec<Server>,
         settings: PoolSettings,
-        previous: Option<&Arc<Pool>>,
+        check: Option<Check>,
+        before: Option<&Upstream>,
     ) -> Upstream {
         let Surroundings {
             metrics, workers, ..
         } = self.surroundings;
         let row = metrics.upstream(name);
-        let pool = match previous {
+        let known = before.and_then(Upstream::health);
+        let health = check.map(|check| Health::new(check, &servers, known));
+        let pool = match before.map(Upstream::pool) {
             Some(pool) if *pool.settings() == settings => Arc::clone(pool),
             _ => Arc::new(Pool::new(settings, workers)),
         };
-        Upstream::new(name.to_owned(), servers, pool, row, workers)
+        Upstream::new(name.to_owned(), servers, pool, row, workers, health)
     }
 }
 

@@ -49,13 +49,11 @@ impl Exchange {
         }
     }
 
-    /// Nothing more of the answer is waited for once the request has broken off.
+    /// Nothing more of the answer is waited for once the request has broken off. The stream is reset when it
+    /// is dropped.
     pub(super) fn poll_failed(&mut self) -> Poll<Fault> {
         match self.failed.take() {
-            Some(error) => {
-                self.upload.reset();
-                Poll::Ready(Fault::Body(error))
-            }
+            Some(error) => Poll::Ready(Fault::Body(error)),
             None => Poll::Pending,
         }
     }

@@ -88,12 +88,6 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives up the rest, and the answer with it.
-    pub(super) fn reset(&mut self) {
-        self.done = true;
-        self.stream.send_reset(Reason::CANCEL);
-    }
-
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         self.stream.reserve_capacity(self.piece.len());
         let mut room = self.stream.capacity();
