@@ -71,6 +71,7 @@ mod tunnels;
 mod under_load;
 mod untaken;
 mod upgrades;
+mod upstream_problems;
 mod upstream_tls;
 mod watching;
 mod websockets;
