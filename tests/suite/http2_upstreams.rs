@@ -235,6 +235,17 @@ fn a_base_path_and_a_host_of_ones_own_are_told_too() {
 }
 
 #[test]
+fn options_of_the_server_as_a_whole_have_no_path() {
+    let origin = Http2Origin::new(echo);
+    let proxy = to(&origin);
+    let mut client = Client::connect(proxy.address());
+    client.send("OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let text = client.response().text();
+    // As a URI is written of an authority and a path that is `*`.
+    assert_eq!(text.lines().next().unwrap(), "OPTIONS http://a.example*");
+}
+
+#[test]
 fn interim_answers_are_passed_on() {
     let seen = Arc::new(Mutex::new(0));
     let count = Arc::clone(&seen);

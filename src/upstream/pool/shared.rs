@@ -121,7 +121,10 @@ impl WorkerPool {
     ) -> watch::Receiver<Option<Outcome>> {
         let mut shared = self.shared();
         let line = shared.line(place);
-        if let Some(dialing) = &line.dialing {
+        // Whoever makes it may have come to grief without a word.
+        if let Some(dialing) = &line.dialing
+            && dialing.has_changed().is_ok()
+        {
             return dialing.clone();
         }
         let (told, dialing) = watch::channel(None);
