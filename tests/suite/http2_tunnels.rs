@@ -282,6 +282,28 @@ fn a_reset_by_the_client_ends_its_own_tunnel_at_the_origin_too() {
 }
 
 #[test]
+fn a_reset_after_both_have_said_goodbye_is_an_end_like_any_other() {
+    let (goodbye, answer) = ([0x88, 0x80, 1, 2, 3, 4], [0x88, 0]);
+    let (origin, ended) = origin("", move |stream| {
+        stream.read_exact(&mut [0; 6]).unwrap();
+        stream.write_all(&answer).unwrap();
+        // It leaves it to the client to end the connection.
+        rest(stream)
+    });
+    let proxy = proxy(&origin.url(), "");
+    h2(async {
+        let (requests, _connection) = open(proxy.address()).await;
+        let mut tunnel = Tunnel::open(&requests, "/").await;
+        tunnel.say(goodbye.to_vec()).await.unwrap();
+        assert_eq!(tunnel.hear_at_least(2).await.unwrap(), answer);
+        tunnel.send.send_reset(Reason::CANCEL);
+        let ended = tokio::task::spawn_blocking(move || ended.recv_timeout(DEADLINE));
+        assert_eq!(ended.await.unwrap().unwrap(), b"");
+    });
+    self::ended(&proxy, "ok");
+}
+
+#[test]
 fn a_request_that_is_taken_back_before_its_answer_leaves_nothing_at_the_origin() {
     let (sender, gone) = mpsc::channel();
     let origin = Origin::raw(move |mut stream| {

@@ -78,6 +78,11 @@ impl<'a> Direction<'a> {
         Ok(())
     }
 
+    /// Was a close carried, whole?
+    pub(super) fn has_parted(&self) -> bool {
+        self.frames.finished() && self.pending.is_empty()
+    }
+
     /// Carries on to the end of the frame under way and puts a close frame after it.
     pub(super) async fn close(&mut self, frame: &[u8]) -> io::Result<()> {
         self.flush().await?;

@@ -89,6 +89,10 @@ pub(crate) async fn join(
         () = drain => Some(End::Drained),
     };
     let end = end.or(up.refused).or(down.refused).unwrap_or(End::Finished);
+    if terms.websocket && up.has_parted() && down.has_parted() {
+        // However its connections end now, they have nothing left to carry.
+        return End::Finished;
+    }
     if terms.websocket && matches!(end, End::Drained | End::Idle) {
         // Best effort: a peer that is gone already cannot be told.
         let _ = timeout(GOODBYE, goodbye(up, down)).await;
