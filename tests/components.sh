@@ -12,6 +12,7 @@ readonly websockets=websockets==16.0
 readonly h11=h11==0.16.0
 # command:package, of Debian
 readonly test_programs=(
+    chromium:chromium
     curl:curl
     docker-compose:docker-compose
     haproxy:haproxy

@@ -8,6 +8,7 @@
 
 mod applying;
 mod asking;
+mod browser;
 mod check;
 mod cli;
 mod deploy;
