@@ -116,6 +116,7 @@ fn a_client_that_takes_nothing_for_long_enough_loses_its_tunnel() {
         let (requests, _connection) = open(proxy.address()).await;
         let (response, mut send) = wants(&requests, "/").await;
         let mut body = response.await.unwrap().into_body();
+        let before = Usage::of(proxy.id()).ticks;
         // What it takes is not given back, so that the window closes.
         let mut taken = 0;
         let reset = loop {
@@ -125,6 +126,9 @@ fn a_client_that_takes_nothing_for_long_enough_loses_its_tunnel() {
             }
         };
         assert_eq!((reset, taken), (Some(Reason::CANCEL), 65_535));
+        let spent = Usage::of(proxy.id()).ticks - before;
+
+        assert!(spent < 100, "{spent} ticks to wait");
         send.send_reset(Reason::CANCEL);
     });
     let why = [("why", "tunnel_idle")];

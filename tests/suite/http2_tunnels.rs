@@ -248,37 +248,41 @@ fn an_idle_one_gets_a_goodbye_and_one_with_nothing_but_pings_does_not() {
 }
 
 #[test]
-fn a_reset_by_the_client_ends_its_own_tunnel_at_the_origin_too() {
-    for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
-        let (origin, ended) = origin("", |stream| {
-            echo(stream);
-            // It would go on, had the client only finished.
-            while stream.write_all(b"x").is_ok() {
-                thread::sleep(PACE);
-            }
-        });
-        let (living, _) = self::origin("", echo);
-        let routes = [
-            route("all", "/*", &origin.url()),
-            route("living", "/living", &living.url()),
-        ];
-        let proxy = Proxy::start(&routes.concat());
-        h2(async {
-            let (requests, _connection) = open(proxy.address()).await;
-            let mut other = Tunnel::open(&requests, "/living").await;
-            let mut tunnel = Tunnel::open(&requests, "/").await;
-            tunnel.say("words").await.unwrap();
-            assert_eq!(tunnel.hear_at_least(5).await.unwrap(), b"words");
-            tunnel.send.send_reset(reason);
-            let ended = tokio::task::spawn_blocking(move || ended.recv_timeout(DEADLINE));
-            ended.await.unwrap().unwrap();
-            let why = [("route", "all"), ("why", "client_gone")];
-            proxy.counts("pointsman_errors_total", &why, 1.0);
-            proxy.counts("pointsman_tunnels", &[], 1.0);
-            other.say("still here").await.unwrap();
-            assert_eq!(other.hear_at_least(10).await.unwrap(), b"still here");
-        });
+fn a_reset_by_the_client_ends_its_own_tunnel_and_is_not_taken_for_an_end() {
+    // Neither whether its origin closes when it hears of it nor whether it holds on makes a difference.
+    for holds_on in [true, false] {
+        for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
+            is_ended_by(reason, holds_on);
+        }
     }
+}
+
+fn is_ended_by(reason: Reason, holds_on: bool) {
+    let (origin, ended) = origin("", move |stream| {
+        echo(stream);
+        holds_on.then(|| stream.try_clone().unwrap())
+    });
+    let (living, _) = self::origin("", echo);
+    let routes = [
+        route("all", "/*", &origin.url()),
+        route("living", "/living", &living.url()),
+    ];
+    let proxy = Proxy::start(&routes.concat());
+    h2(async {
+        let (requests, _connection) = open(proxy.address()).await;
+        let mut other = Tunnel::open(&requests, "/living").await;
+        let mut tunnel = Tunnel::open(&requests, "/").await;
+        tunnel.say("words").await.unwrap();
+        assert_eq!(tunnel.hear_at_least(5).await.unwrap(), b"words");
+        tunnel.send.send_reset(reason);
+        let ended = tokio::task::spawn_blocking(move || ended.recv_timeout(DEADLINE));
+        let _held = ended.await.unwrap().unwrap();
+        proxy.counts("pointsman_tunnels", &[], 1.0);
+        let why = [("route", "all"), ("why", "client_gone")];
+        proxy.counts("pointsman_errors_total", &why, 1.0);
+        other.say("still here").await.unwrap();
+        assert_eq!(other.hear_at_least(10).await.unwrap(), b"still here");
+    });
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn asked_as_http_1_1_asks(seen: &Received) -> String {
 #[test]
 fn an_origin_is_asked_as_http_1_1_asks_and_its_agreement_is_a_success() {
     let origin = agreeing(|right, _| {
-        let inner = "connection: x-inner\r\nx-inner: 1\r\nkeep-alive: 5\r\ncontent-length: 0\r\n";
+        let inner = "connection: x-inner\r\nx-inner: 1\r\nkeep-alive: 5\r\ncontent-length: 5\r\n";
         let chosen =
             format!("sec-websocket-protocol: v2.Chat\r\nsec-websocket-extensions: {CHOSEN}\r\n");
         format!("{}{inner}{chosen}x-own: 2\r\n", proof(right))
