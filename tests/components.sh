@@ -15,6 +15,7 @@ readonly grpcio=grpcio==1.85.3
 readonly typing_extensions=typing_extensions==4.16.0
 # command:package, of Debian
 readonly test_programs=(
+    chromium:chromium
     curl:curl
     docker-compose:docker-compose
     haproxy:haproxy

@@ -36,6 +36,8 @@ pub struct Http2Table {
     pub ping_interval: Time,
     /// How long to wait for its answer. Default 20 s.
     pub ping_timeout: Time,
+    /// Let WebSockets be streams of it, as clients that are told so may ask for. Default true.
+    pub websocket: bool,
 }
 
 impl Default for Http2Table {
@@ -46,6 +48,7 @@ impl Default for Http2Table {
             connection_window: Size(1024 * 1024),
             ping_interval: Time::seconds(60),
             ping_timeout: Time::seconds(20),
+            websocket: true,
         }
     }
 }

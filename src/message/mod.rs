@@ -16,6 +16,7 @@ pub mod rules;
 pub mod target;
 pub mod template;
 mod via;
+pub mod websocket;
 
 pub use accept::Accept;
 pub use error_pages::ErrorPages;

@@ -2,11 +2,13 @@
 
 use axum::response::IntoResponse;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 
 use super::body::{Observed, Watch};
-use super::upgrade::Tunnel;
+use super::tunnel::Tunnel;
+use super::upgrade::is_extended;
 use crate::message::page::Page;
 use crate::message::template::Variables;
 use crate::message::{Rejection, Target, grpc};
@@ -82,13 +84,17 @@ impl Answer {
         Ok(Self::own(response.map(AnswerBody::from)))
     }
 
-    pub(super) fn respond(respond: &Respond) -> Self {
+    pub(super) fn respond(respond: &Respond, head: &Parts) -> Result<Self, Why> {
+        if respond.status.is_success() && is_extended(head) {
+            // It would say that there is a tunnel.
+            return Err(Why::Unsupported);
+        }
         let mut response = Response::new(respond.body.clone().into());
         *response.status_mut() = respond.status;
         response
             .headers_mut()
             .insert(CONTENT_TYPE, respond.content_type.clone());
-        Self::own(response)
+        Ok(Self::own(response))
     }
 
     /// Made here, and whole: it says its length to HEAD as to GET (RFC 9110 section 9.3.2), where an
@@ -155,8 +161,9 @@ impl Answer {
         let outcome = match kind {
             Kind::Tunnel(tunnel) => {
                 record.answered(status, Outcome::Tunnel);
-                tunnel.start(record);
-                return response.map(|_| Observed::none());
+                let mut response = response.map(|_| Observed::none());
+                tunnel.start(record, response.extensions_mut());
+                return response;
             }
             Kind::EventStream => Outcome::EventStream,
             Kind::Plain => Outcome::Answer,

@@ -75,7 +75,7 @@ impl Passage<'_> {
         body: Body,
         record: &mut Record,
     ) -> Result<Answer, Why> {
-        let ask = Ask::take(head, &self.forward.upgrades);
+        let ask = Ask::take(head, &self.forward.upgrades)?;
         let version = head.version;
         let end = self.end(head, record.started());
         let Prepared {
@@ -222,6 +222,9 @@ impl Passage<'_> {
     ) -> Result<Answer, Why> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return upgrade::accept(response, ask, self.route, self.connection);
+        }
+        if ask.is_some_and(|ask| !ask.is_refused_by(response.status())) {
+            return Err(Why::UpstreamInvalid);
         }
         hop::strip_response(response.headers_mut());
         let events = is_event_stream(response.headers());

@@ -36,7 +36,7 @@ impl Passage<'_> {
         self.forward.host.apply(headers, authority);
         rules.apply(headers);
         if let Some(ask) = ask {
-            hop::set_upgrade(headers, ask.protocol().clone());
+            ask.put(headers);
         }
         let own = || head.uri.path_and_query().cloned();
         // What is in origin-form already stays as it is.

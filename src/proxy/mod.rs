@@ -6,6 +6,7 @@ mod body;
 mod forward;
 mod head;
 mod refuse;
+mod tunnel;
 mod upgrade;
 mod upload;
 
@@ -25,6 +26,8 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use body::Observed;
 pub(crate) use refuse::refuse;
+pub(crate) use tunnel::Bridge;
+pub(crate) use upgrade::ExtendedConnect;
 
 use crate::message::forwarded::{client_ip, says_https};
 use crate::message::forwarded_text::ForwardedText;
@@ -272,7 +275,7 @@ async fn serve(
         .ok_or(Why::BadRequest)?;
     let mut answer = match &route.action {
         Action::Redirect(redirect) => Answer::redirect(redirect, &variables)?,
-        Action::Respond(respond) => Answer::respond(respond),
+        Action::Respond(respond) => Answer::respond(respond, head)?,
         Action::Forward(forward) => {
             let prepared = forward::prepare(forward, &variables, head)?;
             let passage = forward::Passage {

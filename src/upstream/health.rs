@@ -165,7 +165,6 @@ mod tests {
         let mut run = Run::default();
         let mut well = true;
         let table = [
-            ("x", "w"),
             ("xx", "ww"),
             ("o", "w"),
             ("xx", "ww"),

@@ -8,6 +8,7 @@
 
 mod applying;
 mod asking;
+mod browser;
 mod check;
 mod cli;
 mod deploy;
@@ -28,11 +29,15 @@ mod held_up;
 mod hostile_surroundings;
 mod house;
 mod http2;
+mod http2_drains;
 mod http2_endings;
 mod http2_limits;
 mod http2_peers;
+mod http2_stalls;
+mod http2_tunnels;
 mod http2_upstream_faults;
 mod http2_upstreams;
+mod http2_websockets;
 mod in_step;
 mod interim;
 mod leaks;

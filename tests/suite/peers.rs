@@ -13,7 +13,8 @@ const ROUNDS: usize = 50;
 /// Of the text in each round, which a deflated connection does not send as it is.
 const TEXT: usize = 2 * 2000 * 60;
 
-fn peer(arguments: &[&str]) -> Command {
+/// One end of those of `tests/peers/websocket.py`.
+pub(crate) fn peer(arguments: &[&str]) -> Command {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = tool("python3");
     command

@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// had said before.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// The same for a client of HTTP/2 once its server has finished. Browsers (Chromium) leave it to the
+/// server to end such a stream, and have nothing to say on it.
+const PARTING: Duration = Duration::from_secs(2);
+
 /// When the tunnel was last used. Atomics only because a task must be able to move.
 pub(super) struct Clock {
     terms: Terms,
@@ -24,6 +28,8 @@ pub(super) struct Clock {
     /// Milliseconds after `started`.
     last: AtomicU64,
     half_closed: AtomicBool,
+    /// There is nothing to wait for but the end of the client's stream.
+    parting: AtomicBool,
     /// Directions with bytes that nobody takes.
     blocked: AtomicUsize,
     broken: OnceLock<End>,
@@ -38,6 +44,7 @@ impl Clock {
             started: Instant::now(),
             last: AtomicU64::new(0),
             half_closed: AtomicBool::new(false),
+            parting: AtomicBool::new(false),
             blocked: AtomicUsize::new(0),
             broken: OnceLock::new(),
             changed: Notify::new(),
@@ -52,6 +59,12 @@ impl Clock {
     pub(super) fn one_side_finished(&self) {
         self.half_closed.store(true, Ordering::Relaxed);
         self.touch();
+        self.changed.notify_one();
+    }
+
+    /// Besides, the other side is a client who may have parted without a word.
+    pub(super) fn client_parts(&self) {
+        self.parting.store(true, Ordering::Relaxed);
         self.changed.notify_one();
     }
 
@@ -80,7 +93,11 @@ impl Clock {
             let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
             let end = self.started + last + self.limit();
             if Instant::now() >= end {
-                return self.broken.get().copied().unwrap_or(End::Idle);
+                let end = match self.parting.load(Ordering::Relaxed) {
+                    true => End::Finished,
+                    false => End::Idle,
+                };
+                return self.broken.get().copied().unwrap_or(end);
             }
             tokio::select! {
                 () = sleep_until(end) => {}
@@ -94,6 +111,9 @@ impl Clock {
             true => self.terms.half_closed,
             false => self.terms.idle,
         };
+        if self.parting.load(Ordering::Relaxed) {
+            limit = limit.min(PARTING);
+        }
         if self.blocked.load(Ordering::Relaxed) > 0 {
             limit = limit.max(PATIENCE);
         }

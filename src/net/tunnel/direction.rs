@@ -4,20 +4,18 @@ use std::io;
 use std::ops::{Range, RangeInclusive};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::AsyncReadExt;
-
 use super::End;
 use super::clock::Clock;
+use super::side::{Reader, Writer};
 use super::websocket::Frames;
-use crate::net::{ReadHalf, WriteHalf};
 
 /// A buffer is of the first size for what tunnels carry most of the time, nothing or a ping, and grows
 /// to the second for what is to be carried fast.
 const BUFFER: RangeInclusive<usize> = 1024..=64 * 1024;
 
 pub(super) struct Direction<'a> {
-    from: ReadHalf,
-    to: &'a WriteHalf,
+    from: Reader,
+    to: &'a Writer,
     pub(super) frames: Frames,
     buffer: Vec<u8>,
     /// What of the buffer was read and is not yet written: a write may be left half-way when the
@@ -32,9 +30,9 @@ pub(super) struct Direction<'a> {
 impl<'a> Direction<'a> {
     /// `early` was read already.
     pub(super) fn new(
-        from: ReadHalf,
+        from: Reader,
         early: &[u8],
-        to: &'a WriteHalf,
+        to: &'a Writer,
         clock: &'a Clock,
         carried: &'a AtomicU64,
     ) -> Self {
@@ -68,6 +66,9 @@ impl<'a> Direction<'a> {
                 if self.to.shutdown_write().is_err() {
                     break;
                 }
+                if self.to.is_stream() {
+                    self.clock.client_parts();
+                }
                 return Ok(());
             }
             self.fit(read);
@@ -75,6 +76,11 @@ impl<'a> Direction<'a> {
         self.refused = Some(to_broke);
         self.clock.one_side_finished();
         Ok(())
+    }
+
+    /// Was a close carried, whole?
+    pub(super) fn has_parted(&self) -> bool {
+        self.frames.finished() && self.pending.is_empty()
     }
 
     /// Carries on to the end of the frame under way and puts a close frame after it.
@@ -146,16 +152,18 @@ impl<'a> Direction<'a> {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
     use tokio::net::UnixStream;
 
-    use super::super::Terms;
+    use super::super::{Side, Terms};
     use super::*;
     use crate::net::{Plain, Stream};
 
     #[tokio::test]
     async fn a_buffer_is_large_for_as_long_as_much_is_carried() {
         let (one, _) = UnixStream::pair().expect("two sockets");
-        let (from, to) = Stream::Plain(Plain::Unix(one)).into_split();
+        let stream = Stream::Plain(Plain::Unix(one));
+        let (from, to, _) = Side::Connection(stream, Bytes::new()).into_split();
         let clock = Clock::new(Terms {
             websocket: false,
             idle: Duration::ZERO,

@@ -1,7 +1,9 @@
-//! Two connections joined into one: bytes both ways until an end, a stall, or the order to drain.
+//! Two ends joined: bytes both ways until an end, a stall, or the order to drain.
 
 mod clock;
 mod direction;
+mod side;
+mod substream;
 mod websocket;
 
 use std::convert::Infallible;
@@ -10,13 +12,15 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Stream, WriteHalf};
 use clock::Clock;
 use direction::Direction;
+use side::Writer;
 use websocket::{CLOSE_TO_CLIENT, close_to_server};
+
+pub(crate) use side::Side;
+pub(crate) use substream::Substream;
 
 /// What a tunnel may do, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +47,16 @@ pub(crate) enum End {
     Drained,
 }
 
+impl End {
+    /// Did it end in order, so that each side may be told that the other has said all?
+    pub(crate) fn is_orderly(self) -> bool {
+        match self {
+            Self::Finished | Self::Idle | Self::Drained => true,
+            Self::ClientBroke | Self::UpstreamBroke => false,
+        }
+    }
+}
+
 /// Bytes carried so far, readable while the tunnel runs and after it was dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
@@ -53,19 +67,16 @@ pub(crate) struct Traffic {
 /// How long a goodbye may take, the client's answer to it included.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// One end of a tunnel: its connection, and what was read of it already.
-pub(crate) type Side = (Stream, Bytes);
-
 /// Carries bytes until the tunnel ends, or until `drain` says that it must.
 pub(crate) async fn join(
-    (client, from_client): Side,
-    (upstream, from_upstream): Side,
+    client: Side,
+    upstream: Side,
     terms: Terms,
     drain: impl Future<Output = ()>,
     traffic: &Traffic,
 ) -> End {
-    let (client_read, client) = client.into_split();
-    let (upstream_read, upstream) = upstream.into_split();
+    let (client_read, client, from_client) = client.into_split();
+    let (upstream_read, upstream, from_upstream) = upstream.into_split();
     let clock = Clock::new(terms);
     let carried = (&traffic.from_client, &traffic.to_client);
     let mut up = Direction::new(client_read, &from_client, &upstream, &clock, carried.0);
@@ -78,6 +89,10 @@ pub(crate) async fn join(
         () = drain => Some(End::Drained),
     };
     let end = end.or(up.refused).or(down.refused).unwrap_or(End::Finished);
+    if terms.websocket && up.has_parted() && down.has_parted() {
+        // However its connections end now, they have nothing left to carry.
+        return End::Finished;
+    }
     if terms.websocket && matches!(end, End::Drained | End::Idle) {
         // Best effort: a peer that is gone already cannot be told.
         let _ = timeout(GOODBYE, goodbye(up, down)).await;
@@ -93,10 +108,10 @@ async fn carry(up: &mut Direction<'_>, down: &mut Direction<'_>) -> Result<(), E
 
 /// Notices that a connection has broken while nobody reads from it, because the other side takes
 /// nothing, or because it had finished. What it had said before is still carried.
-async fn watch(client: &WriteHalf, upstream: &WriteHalf, clock: &Clock) -> Infallible {
+async fn watch(client: &Writer, upstream: &Writer, clock: &Clock) -> Infallible {
     let end = tokio::select! {
-        _ = client.broken() => End::ClientBroke,
-        _ = upstream.broken() => End::UpstreamBroke,
+        () = client.broken() => End::ClientBroke,
+        () = upstream.broken() => End::UpstreamBroke,
     };
     clock.one_side_broke(end);
     pending().await
@@ -118,11 +133,12 @@ async fn goodbye(mut up: Direction<'_>, mut down: Direction<'_>) -> io::Result<(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     use super::*;
-    use crate::net::Plain;
+    use crate::net::{Plain, Stream};
 
     #[tokio::test]
     async fn the_last_words_of_a_side_that_takes_no_more_are_delivered() {
@@ -146,7 +162,7 @@ mod tests {
                 heard
             };
             let traffic = Traffic::default();
-            let side = |stream| (Stream::Plain(Plain::Unix(stream)), Bytes::new());
+            let side = |stream| Side::Connection(Stream::Plain(Plain::Unix(stream)), Bytes::new());
             let (one, two) = (side(one), side(two));
             let (client, upstream) = if client_is_gone {
                 (two, one)

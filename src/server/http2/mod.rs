@@ -4,8 +4,10 @@
 
 mod answer;
 mod early;
+mod extended_connect;
 mod request;
 mod streams;
+mod tunnel;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -17,8 +19,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -27,13 +29,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::net::{Alarm, Stream};
-use crate::proxy::{self, Connection};
+use crate::proxy::{self, Bridge, Connection};
 use crate::snapshot::Listener;
 use crate::wire::client::Rest;
 use crate::wire::server::{Refused, Terms};
 use answer::AnswerBody;
 use early::Early;
 use streams::{Ended, OneStream, Slot, Streams};
+use tunnel::Agreed;
 
 /// After the goodbye: how long a client without requests may take to leave.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -59,7 +62,9 @@ pub(super) async fn serve(
         let slot = Slot::new(&connection, terms.write_timeout);
         slots.begin(&slot);
         let (connection, terms) = (Arc::clone(&connection), terms.clone());
-        async move { Ok::<_, Infallible>(answer(&connection, request, &slot, &terms).await) }
+        let slots = slots.clone();
+        let answered = async move { answer(&connection, request, &slot, &slots, &terms).await };
+        answered.map(Ok::<_, Infallible>)
     });
     let builder = builder(listener, streams.clone());
     // Dropped after `http`: only then is it known what became of the answers.
@@ -84,6 +89,7 @@ pub(super) async fn serve(
             http.as_mut().graceful_shutdown();
         }
         if http.as_mut().poll(cx).is_ready() {
+            under_way.end(cx);
             return Poll::Ready(());
         }
         under_way.poll(cx);
@@ -126,21 +132,33 @@ fn builder(listener: &Listener, streams: Streams) -> Builder<Streams> {
         .max_pending_accept_reset_streams(MOST_PENDING_RESETS)
         .keep_alive_interval(ping)
         .keep_alive_timeout(limits.ping_timeout.0);
+    if limits.websocket {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 
 async fn answer(
     connection: &Arc<Connection>,
-    request: Request<Incoming>,
-    slot: &Slot,
+    mut request: Request<Incoming>,
+    slot: &Arc<Slot>,
+    slots: &Streams,
     terms: &Terms,
 ) -> Response<AnswerBody> {
+    let upgrade = hyper::upgrade::on(&mut request);
     let asked = request.method().clone();
     let response = match request::sound(request, &terms.limits) {
         Ok(request) => proxy::handle(State(Arc::clone(connection)), request).await,
         Err(refusal) => proxy::refuse(connection, Refused::Rule(refusal)),
     };
     let (mut head, body) = response.into_parts();
+    if let Some(bridge) = head.extensions.remove::<Bridge>() {
+        strip(&mut head.headers);
+        extended_connect::agree(&mut head);
+        slot.agree(Agreed::new(bridge, upgrade));
+        slots.begin(slot);
+        return Response::from_parts(head, AnswerBody::new(body, None, true));
+    }
     let rest = head.extensions.remove::<Rest>();
     strip(&mut head.headers);
     let bodiless = asked == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
@@ -172,6 +190,16 @@ impl UnderWay {
         let begun = self.streams.take();
         self.begun += begun.len() as u64;
         self.running.extend(begun);
+        self.run(cx);
+    }
+
+    /// The connection has ended: what it brought last still goes on its way, and nothing begins.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        drop(self.streams.take());
+        self.run(cx);
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(cx) {
             match ended {
                 Ended::Answered => self.answered += 1,
@@ -183,6 +211,13 @@ impl UnderWay {
     /// The slow way of a rapid reset; the fast one is seen by h2.
     fn is_abuse(&self) -> bool {
         self.taken_back > self.answered + MOST_TAKEN_BACK
+    }
+}
+
+impl Drop for UnderWay {
+    /// A stream that was not taken holds the executor that holds it.
+    fn drop(&mut self) {
+        drop(self.streams.take());
     }
 }
 

@@ -13,12 +13,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::extended_connect::as_handshake;
 use crate::wire::chunked::HEAD_ONLY;
 use crate::wire::{Limits, Refusal, framing};
 
 /// The request, or the rule that it breaks.
 pub(super) fn sound(request: Request<Incoming>, limits: &Limits) -> Result<Request<Body>, Refusal> {
     let (mut head, body) = request.into_parts();
+    as_handshake(&mut head);
     check(&head, limits)?;
     join_cookies(&mut head.headers);
     let body = match body.is_end_stream() {

@@ -10,13 +10,15 @@ use hyper::rt::Executor;
 use tokio::time::Instant;
 
 use super::answer::{Answer, AnswerBody};
+use super::tunnel::{Agreed, Task, Tunnel};
 use crate::net::{Alarm, Patience};
 use crate::proxy::{Connection, Observed};
 use crate::wire::client::Rest;
 
-/// Where one stream's answer is found once there is one.
+/// Where one stream's answer is found once there is one, or the tunnel that it becomes.
 pub(super) struct Slot {
     answer: OnceLock<Arc<Answer>>,
+    agreed: Mutex<Option<Agreed>>,
     connection: Arc<Connection>,
     write_timeout: Duration,
 }
@@ -25,6 +27,7 @@ impl Slot {
     pub(super) fn new(connection: &Arc<Connection>, write_timeout: Duration) -> Arc<Self> {
         Arc::new(Self {
             answer: OnceLock::new(),
+            agreed: Mutex::default(),
             connection: Arc::clone(connection),
             write_timeout,
         })
@@ -35,6 +38,21 @@ impl Slot {
         let _ = self.answer.set(Arc::clone(&body.0));
         body
     }
+
+    /// hyper is about to send the head that begins this tunnel, and to execute its sender.
+    pub(super) fn agree(&self, agreed: Agreed) {
+        *self.lock_agreed() = Some(agreed);
+    }
+
+    fn lock_agreed(&self) -> MutexGuard<'_, Option<Agreed>> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None if it became none.
+    fn tunnel(&self) -> Option<Tunnel> {
+        let agreed = self.lock_agreed().take()?;
+        agreed.begin(self.write_timeout)
+    }
 }
 
 /// Takes what hyper would spawn, for the connection's own task to run. Its lock is never waited for.
@@ -43,7 +61,7 @@ pub(super) struct Streams(Arc<Mutex<New>>);
 
 #[derive(Default)]
 struct New {
-    /// Of the stream that hyper is about to begin.
+    /// Of the stream for which hyper is about to execute something.
     slot: Option<Arc<Slot>>,
     begun: Vec<OneStream>,
 }
@@ -53,7 +71,8 @@ impl Streams {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// hyper calls the service for a stream, and executes its future right after.
+    /// hyper calls the service for a stream, and executes its future right after; or it has got the answer
+    /// that makes the stream a tunnel, and executes the sender of that.
     pub(super) fn begin(&self, slot: &Arc<Slot>) {
         self.lock().slot = Some(Arc::clone(slot));
     }
@@ -66,15 +85,19 @@ impl Streams {
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, future: F) {
         let mut new = self.lock();
-        // Whatever else hyper would run belongs to a tunnel by CONNECT, and there are none.
-        if let Some(slot) = new.slot.take() {
-            new.begun.push(OneStream {
-                future: Some(Box::pin(future)),
-                slot,
-                patience: Patience::default(),
-                alarm: None,
-            });
+        let Some(slot) = new.slot.take() else { return };
+        let future: Task = Box::pin(future);
+        if let Some(agreed) = &mut *slot.lock_agreed() {
+            agreed.send_by(future);
+            return;
         }
+        new.begun.push(OneStream {
+            future: Some(future),
+            tunnel: None,
+            slot,
+            patience: Patience::default(),
+            alarm: None,
+        });
     }
 }
 
@@ -90,7 +113,8 @@ pub(super) enum Ended {
 /// A request and its answer, until the last byte of it is written.
 pub(super) struct OneStream {
     /// hyper's part, done when h2 has everything. Dropped before, it resets the stream.
-    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    future: Option<Task>,
+    tunnel: Option<Box<Tunnel>>,
     slot: Arc<Slot>,
     patience: Patience,
     alarm: Option<Alarm>,
@@ -105,6 +129,10 @@ impl Future for OneStream {
             && future.as_mut().poll(cx).is_ready()
         {
             this.future = None;
+            this.tunnel = this.slot.tunnel().map(Box::new);
+        }
+        if let Some(tunnel) = &mut this.tunnel {
+            return tunnel.poll(cx).map(|()| Ended::Answered);
         }
         let slot = Arc::clone(&this.slot);
         let Some(answer) = slot.answer.get() else {

@@ -123,7 +123,7 @@ fn stream(kind: &'static str) -> Reply {
 }
 
 /// The head that agrees to a WebSocket.
-pub(super) fn switch(received: &Received) -> String {
+pub(crate) fn switch(received: &Received) -> String {
     let accept = derive_accept_key(received.header("sec-websocket-key").as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\

@@ -69,6 +69,14 @@ impl Frames {
         self.send_in_pieces(frame, usize::MAX);
     }
 
+    /// The same, whether or not anybody takes it.
+    pub(crate) fn try_send(&mut self, mut frame: Frame) {
+        frame.header_mut().mask = self.mask;
+        let mut bytes = Vec::new();
+        frame.format(&mut bytes).expect("the bytes of a frame");
+        let _ = self.socket.get_mut().write_all(&bytes);
+    }
+
     /// The frame's bytes, no more than `size` of them at a time.
     #[track_caller]
     pub(crate) fn send_in_pieces(&mut self, mut frame: Frame, size: usize) {
@@ -92,6 +100,13 @@ impl Frames {
         stream.write_all(one).expect("the first half is taken");
         between();
         stream.write_all(two).expect("the second half is taken");
+    }
+
+    /// A close with this payload.
+    #[track_caller]
+    pub(crate) fn close(&mut self, payload: &[u8]) {
+        let header = Frame::close(None).header().clone();
+        self.send(Frame::from_payload(header, payload.to_vec().into()));
     }
 
     /// The next frame, its mask taken off; none once the other side has ended.

@@ -54,6 +54,16 @@ pub(crate) async fn connect(
     builder.handshake(stream).await.expect("HTTP/2")
 }
 
+/// Ends a connection in order, so that whatever was sent on it arrives.
+pub(crate) async fn part(
+    requests: SendRequest<Bytes>,
+    connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
+) {
+    drop(requests);
+    let ended = connection.await.expect("the connection's task");
+    ended.expect("an end in order");
+}
+
 /// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -117,6 +127,7 @@ pub(crate) async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Res
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Types of frames, by RFC 9113 section 6.
+pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;

@@ -6,6 +6,7 @@
 mod backend;
 mod client;
 mod command;
+pub(crate) mod extended;
 mod frames;
 pub(crate) mod http2;
 mod http2_origin;
@@ -28,7 +29,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-pub(crate) use backend::Backend;
+pub(crate) use backend::{Backend, switch};
 pub(crate) use client::{Client, Response, get, request};
 pub(crate) use command::{Said, Written, pointsman, pointsman_in};
 pub(crate) use frames::{Frames, is_close};
