@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,6 +163,17 @@ impl PlainRead {
         either!(self, half => half.as_ref().poll_read_ready(cx))
     }
 
+    /// Reads by a system call of somebody else's choice.
+    pub(crate) fn try_io(
+        &self,
+        read: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        either!(self, half => {
+            let stream = half.as_ref();
+            stream.try_io(Interest::READABLE, || read(stream.as_fd()))
+        })
+    }
+
     /// How many of one byte are there to be read, asked of the kernel and not of the poller.
     pub(crate) fn peek(&self) -> io::Result<usize> {
         let mut byte = [MaybeUninit::uninit()];
@@ -222,6 +234,14 @@ impl PlainWrite {
 
     pub(crate) fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         write_to!(self, stream => stream.try_write_vectored(parts))
+    }
+
+    /// Writes by a system call of somebody else's choice.
+    pub(crate) fn try_io(
+        &self,
+        write: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        write_to!(self, stream => stream.try_io(Interest::WRITABLE, || write(stream.as_fd())))
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -22,7 +22,7 @@ mod target;
 mod upgraded;
 
 pub use framing::{BodyLength, Reuse};
-pub use outgoing::Sent;
+pub use outgoing::{Piece, Sent};
 pub use parse::{Limits, RequestHead, ResponseHead};
 pub use refusal::Refusal;
 pub use upgraded::{OnUpgrade, Upgraded};

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio_util::io::poll_read_buf;
 
 use super::buffers::{self, ROOM};
-use crate::net::{ReadHalf, WriteHalf};
+use crate::net::{Pipe, ReadHalf, WriteHalf};
 
 /// Reads what is there to the end of `buffer`; 0 is the end of the stream. Goes through tokio's own
 /// reading, which knows from a short read that there is no more and saves the call that would say so.
@@ -34,12 +34,14 @@ pub(super) fn poll_fill(
     read
 }
 
-/// What waits to be written: bytes of ours, a piece of somebody's body, and the end of a chunk.
+/// What waits to be written: bytes of ours, a piece of somebody's body, and the end of a chunk. Or a piece
+/// alone that is in the kernel already.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     head: BytesMut,
     data: Bytes,
     tail: &'static [u8],
+    piped: Option<Pipe>,
     /// Bytes written so far.
     pub(super) written: u64,
 }
@@ -63,7 +65,8 @@ impl Outgoing {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.head.is_empty() && self.data.is_empty() && self.tail.is_empty()
+        let ours = self.data.is_empty() && self.tail.is_empty();
+        self.head.is_empty() && ours && self.piped.is_none()
     }
 
     /// Bytes of ours that wait.
@@ -73,7 +76,7 @@ impl Outgoing {
 
     /// Is there room for another piece before what waits is written?
     pub(super) fn takes_more(&self) -> bool {
-        self.data.is_empty() && self.head.len() < SMALL
+        self.data.is_empty() && self.head.len() < SMALL && self.piped.is_none()
     }
 
     /// To be called only while it [takes more](Self::takes_more).
@@ -86,6 +89,11 @@ impl Outgoing {
         }
     }
 
+    /// To be called only while it is empty.
+    pub(super) fn pipe(&mut self, pipe: Pipe) {
+        self.piped = Some(pipe);
+    }
+
     /// Writes until nothing waits.
     pub(super) fn poll_write(
         &mut self,
@@ -93,7 +101,9 @@ impl Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
-            let written = if self.data.is_empty() && self.tail.is_empty() {
+            let written = if let Some(pipe) = &mut self.piped {
+                pipe.try_write(stream)
+            } else if self.data.is_empty() && self.tail.is_empty() {
                 stream.try_write(&self.head)
             } else {
                 let parts = [&self.head[..], &self.data[..], self.tail].map(IoSlice::new);
@@ -115,6 +125,12 @@ impl Outgoing {
 
     fn advance(&mut self, written: usize) {
         self.written += written as u64;
+        if let Some(pipe) = &self.piped {
+            if pipe.is_empty() {
+                self.piped = None;
+            }
+            return;
+        }
         let head = written.min(self.head.len());
         self.head.advance(head);
         let data = (written - head).min(self.data.len());
