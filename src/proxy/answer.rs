@@ -30,7 +30,8 @@ pub(super) struct Answer {
 enum Kind {
     Plain,
     EventStream,
-    Tunnel(Tunnel),
+    /// In a box, because it is large and hardly any answer is one.
+    Tunnel(Box<Tunnel>),
 }
 
 impl Answer {
@@ -122,7 +123,7 @@ impl Answer {
         Self {
             response,
             why: Why::Ok,
-            kind: Kind::Tunnel(tunnel),
+            kind: Kind::Tunnel(Box::new(tunnel)),
             watch: None,
         }
     }

@@ -11,6 +11,7 @@ pub mod encode;
 mod fault;
 pub mod framing;
 mod head_end;
+mod heads;
 mod incoming;
 mod outgoing;
 pub mod parse;

@@ -78,7 +78,7 @@ fn as_request(bytes: &[u8]) -> bool {
 }
 
 /// What the handler makes of it before it is forwarded.
-fn handle(head: RequestHead) {
+fn handle(mut head: RequestHead) {
     let mut forwarded = head.headers.clone();
     hop::strip_request(&mut forwarded);
     for name in [
@@ -96,7 +96,7 @@ fn handle(head: RequestHead) {
     for name in [HOST, CONTENT_LENGTH] {
         assert_eq!(lines(&forwarded, &name), lines(&head.headers, &name));
     }
-    let (parts, ()) = head.into_request(()).into_parts();
+    let (parts, ()) = head.take_request(()).into_parts();
     let Ok(target) = Target::parse(&parts) else {
         return;
     };
