@@ -38,7 +38,9 @@ pub(super) fn poll_fill(
 /// alone that is in the kernel already.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    head: BytesMut,
+    head: Vec<u8>,
+    /// Bytes of it that were written.
+    sent: usize,
     data: Bytes,
     tail: &'static [u8],
     piped: Option<Pipe>,
@@ -51,15 +53,15 @@ const SMALL: usize = 8 * 1024;
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        buffers::give_back(&mut self.head);
+        buffers::give_back_output(&mut self.head);
     }
 }
 
 impl Outgoing {
     /// Where a head is encoded to.
-    pub(super) fn head(&mut self) -> &mut BytesMut {
-        if self.head.is_empty() {
-            buffers::renew(&mut self.head);
+    pub(super) fn head(&mut self) -> &mut Vec<u8> {
+        if self.head.capacity() == 0 {
+            self.head = buffers::output();
         }
         &mut self.head
     }
@@ -71,7 +73,7 @@ impl Outgoing {
 
     /// Bytes of ours that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.head.len()
+        self.head.len() - self.sent
     }
 
     /// Is there room for another piece before what waits is written?
@@ -82,8 +84,9 @@ impl Outgoing {
     /// To be called only while it [takes more](Self::takes_more).
     pub(super) fn push(&mut self, data: Bytes, tail: &'static [u8]) {
         if data.len() <= SMALL {
-            self.head.extend_from_slice(&data);
-            self.head.extend_from_slice(tail);
+            let head = self.head();
+            head.extend_from_slice(&data);
+            head.extend_from_slice(tail);
         } else {
             (self.data, self.tail) = (data, tail);
         }
@@ -104,9 +107,9 @@ impl Outgoing {
             let written = if let Some(pipe) = &mut self.piped {
                 pipe.try_write(stream)
             } else if self.data.is_empty() && self.tail.is_empty() {
-                stream.try_write(&self.head)
+                stream.try_write(&self.head[self.sent..])
             } else {
-                let parts = [&self.head[..], &self.data[..], self.tail].map(IoSlice::new);
+                let parts = [&self.head[self.sent..], &self.data[..], self.tail].map(IoSlice::new);
                 stream.try_write_vectored(&parts)
             };
             match written {
@@ -119,7 +122,7 @@ impl Outgoing {
             }
         }
         // What comes next may be long in coming.
-        buffers::give_back(&mut self.head);
+        buffers::give_back_output(&mut self.head);
         Poll::Ready(Ok(()))
     }
 
@@ -131,8 +134,12 @@ impl Outgoing {
             }
             return;
         }
-        let head = written.min(self.head.len());
-        self.head.advance(head);
+        let head = written.min(self.waiting());
+        self.sent += head;
+        if self.sent == self.head.len() {
+            self.head.clear();
+            self.sent = 0;
+        }
         let data = (written - head).min(self.data.len());
         self.data.advance(data);
         if self.data.is_empty() {
