@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::writev;
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
@@ -227,13 +229,14 @@ macro_rules! write_to {
     };
 }
 
+/// Written by system calls alone: those of libc can be cancelled, which costs in a process of many threads.
 impl PlainWrite {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        write_to!(self, stream => stream.try_write(bytes))
+        self.try_io(|to| Ok(send(to, bytes, SendFlags::empty())?))
     }
 
     pub(crate) fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        write_to!(self, stream => stream.try_write_vectored(parts))
+        self.try_io(|to| Ok(writev(to, parts)?))
     }
 
     /// Writes by a system call of somebody else's choice.
