@@ -16,6 +16,7 @@ mod source;
 mod tls;
 mod units;
 mod upstream;
+mod url;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ use serde::Deserialize;
 pub use address::{Address, Peers, UNIX};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientHeaders};
 pub use error_page::{ErrorPage, PageFile, PageFiles};
-pub use http2::{Http2, Http2Table};
+pub use http2::{Http2, Http2Table, UpstreamHttp2Table};
 pub use listener::{Listener, ListenerLimit, ListenerTimeout, ProxyProtocol};
 pub use parse::parse;
 pub use problem::{Problem, Report, Severity, nearest};
@@ -36,7 +37,8 @@ pub use tls::{
     TlsFile, TlsFiles,
 };
 pub use units::{Drain, OneOrMany, Size, Time};
-pub use upstream::{DEMO, Pool, ProxyVersion, Upstream, UpstreamTimeout, Url};
+pub use upstream::{Health, Pool, ProxyVersion, Upstream, UpstreamTimeout, UpstreamTls};
+pub use url::{DEMO, Scheme, Url};
 
 /// The whole file. Every table may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -86,7 +88,12 @@ impl Config {
             .listener
             .iter()
             .filter_map(|listener| listener.tls.as_ref());
-        tables.flat_map(Tls::files)
+        let upstreams = self
+            .upstream
+            .values()
+            .filter_map(|upstream| upstream.tls.as_ref());
+        let upstreams = upstreams.flat_map(UpstreamTls::files);
+        tables.flat_map(Tls::files).chain(upstreams)
     }
 
     /// Does a listener show certificates that are made here?

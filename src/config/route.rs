@@ -47,6 +47,9 @@ pub struct Route {
     pub upgrade: Option<OneOrMany<String>>,
     /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
     pub forwarded: bool,
+    /// Methods of gRPC whose calls are counted apart, as `"package.Service/Method"`. Default: none, and no
+    /// call is counted by method.
+    pub grpc_methods: Vec<String>,
     /// What clients see when a request of this route fails, before what is for all routes.
     pub error_page: ErrorPage,
 }

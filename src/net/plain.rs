@@ -1,6 +1,6 @@
 //! A connection in clear, over TCP or a unix socket: the same to whoever reads and writes it.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -180,6 +180,11 @@ impl PlainRead {
     pub(crate) fn peek(&self) -> io::Result<usize> {
         let mut byte = [MaybeUninit::uninit()];
         either!(self, half => SockRef::from(half.as_ref()).peek(&mut byte))
+    }
+
+    /// Reads what is there, asked of the kernel and not of the poller.
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, half => (&*SockRef::from(half.as_ref())).read(buffer))
     }
 
     /// The whole again; none if the halves are of two connections.

@@ -9,7 +9,7 @@ use super::body::{Observed, Watch};
 use super::upgrade::Tunnel;
 use crate::message::page::Page;
 use crate::message::template::Variables;
-use crate::message::{Rejection, Target};
+use crate::message::{Rejection, Target, grpc};
 use crate::route::{Redirect, Respond};
 use crate::telemetry::{Outcome, Record};
 use crate::why::Why;
@@ -40,6 +40,15 @@ impl Answer {
         Self {
             why: rejection.why(),
             ..Self::own(response.map(AnswerBody::from))
+        }
+    }
+
+    /// A rejection in the words of gRPC.
+    pub(super) fn failed_call(rejection: Rejection, request_id: &str) -> Self {
+        let response = rejection.to_call(request_id);
+        Self {
+            why: rejection.why(),
+            ..Self::plain(response.map(|_| AnswerBody::Empty))
         }
     }
 
@@ -141,6 +150,9 @@ impl Answer {
             watch,
         } = self;
         let status = response.status().as_u16();
+        if let Some(code) = record.code() {
+            *code = grpc::code(response.headers());
+        }
         let outcome = match kind {
             Kind::Tunnel(tunnel) => {
                 record.answered(status, Outcome::Tunnel);

@@ -11,6 +11,7 @@ use axum::body::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::Until;
+use crate::message::grpc;
 use crate::net::{Alarm, Patience};
 use crate::telemetry::{Received, Record};
 use crate::upstream;
@@ -124,6 +125,11 @@ impl Observed {
         if let Some(data) = frame.data_ref() {
             self.sent(data.len());
             return Some(frame);
+        }
+        if let (Some(record), Some(trailers)) = (&mut self.record, frame.trailers_ref())
+            && let Some(code) = record.code()
+        {
+            *code = grpc::code(trailers);
         }
         let wanted = self.watch.as_ref().is_some_and(|watch| watch.trailers);
         wanted.then_some(frame)

@@ -29,7 +29,7 @@ pub(crate) use refuse::refuse;
 use crate::message::forwarded::{client_ip, says_https};
 use crate::message::forwarded_text::ForwardedText;
 use crate::message::template::Variables;
-use crate::message::{Accept, Rejection, Target, maps};
+use crate::message::{Accept, Rejection, Target, grpc, maps};
 use crate::net::proxy_protocol::Ends;
 use crate::net::tls::Secured;
 use crate::net::{Alarm, Drain};
@@ -189,12 +189,14 @@ pub(crate) async fn handle(
     let mut record = Record::start(&connection.worker.recorder, &head.method);
     // For an answer of our own, which hardly any request gets.
     let (accept, id) = (Accept::of(&head.headers), RequestId::default());
+    let call = head.version == Version::HTTP_2 && grpc::is_call(&head.headers);
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();
     let answer = serve(&connection, &snapshot, &mut head, body, &id, &mut record).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(record),
+        Err(why) if call => Answer::failed_call(why.into(), id.as_str()).into_response(record),
         Err(why) => {
             let rejection = Rejection::from(why);
             let pages = &snapshot.error_pages;
@@ -229,10 +231,7 @@ async fn serve(
     let client_ip = client_ip(&head.headers, connection.peer(), &snapshot.trusted);
     let target = Target::parse(head);
     if snapshot.access_log {
-        // What could not be read is shown as it came.
-        let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = target.as_ref().ok().map(Target::authority).or_else(sent);
-        let host = host.unwrap_or_default();
+        let host = shown_host(&target, head);
         let line = AccessLine::new(head, host, client_ip, id, snapshot.generation);
         record.log(line);
     }
@@ -250,6 +249,10 @@ async fn serve(
     let route = snapshot.route(&target, head);
     record.routed(route.map(|route| &route.row));
     let route = route.ok_or(Why::NoRoute)?;
+    let calls = route.calls.as_ref();
+    if let Some(calls) = calls.filter(|_| grpc::is_call(&head.headers)) {
+        record.calls(calls.of(target.path()));
+    }
     if route.reject_encoded_slash && target.has_encoded_slash() {
         return Err(Why::BadPath);
     }
@@ -284,4 +287,11 @@ async fn serve(
     };
     response_rules.apply(answer.headers_mut());
     Ok(answer)
+}
+
+/// What could not be read is shown as it came.
+fn shown_host<'a>(target: &'a Result<Target<'_>, Why>, head: &'a Parts) -> &'a str {
+    let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let read = target.as_ref().ok().map(Target::authority);
+    read.or_else(sent).unwrap_or_default()
 }

@@ -67,6 +67,7 @@ impl Reloader {
             .map_err(|errors| parts.source.reports(reading, &unbound(&config, &errors)))?;
         parts.listeners.commit(prepared);
         snapshot.publish_rows(&parts.metrics);
+        snapshot.start_checks();
         parts.metrics.reload.started(snapshot.generation);
         let hash = reading.hash().unwrap_or(Hash::of(b""));
         let warnings = parts.source.reports(reading, warnings);
@@ -203,6 +204,7 @@ impl Reloader {
         next.publish_rows(&parts.metrics);
         let before = parts.live.swap(Arc::clone(&next));
         parts.listeners.commit(prepared);
+        next.start_checks();
         before.retire(&next);
         self.retired.keep(before);
         let level = config.log.level;

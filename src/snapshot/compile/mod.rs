@@ -4,9 +4,11 @@
 //! this same function. What the previous snapshot has and the new Config did not change is carried
 //! over by `Arc`: routes, upstreams with their pools, counters, listeners with their drains.
 
+mod calls;
 mod client_auth;
 mod error_page;
 mod header;
+mod health;
 mod listener;
 mod local;
 mod name;
@@ -15,6 +17,7 @@ mod route;
 mod tls;
 mod upgrade;
 mod upstream;
+mod upstream_tls;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use super::header::{header_value, rules};
 use super::name::{LONGEST_NAME, equal_unnamed, made_name};
 use super::upgrade::upgrades;
 use super::upstream::Upstreams;
-use super::{Surroundings, at, fingerprint, sound};
+use super::{Surroundings, at, calls, fingerprint, sound};
 use crate::config::{self, Config, EncodedSlash, KeyPath, Problem};
 use crate::message::host::HostPolicy;
 use crate::message::template::Template;
@@ -87,8 +87,10 @@ impl Compiler<'_, '_> {
         if let Some(route) = same {
             return Arc::clone(route);
         }
+        let metrics = self.surroundings.metrics;
         Arc::new(Route {
-            row: self.surroundings.metrics.route(&name),
+            row: metrics.route(&name),
+            calls: calls::compile(&name, self.route, metrics, &self.at, self.problems),
             name,
             fingerprint,
             matcher,
@@ -190,10 +192,7 @@ impl Compiler<'_, '_> {
 
     fn forward(&mut self, upstream: &str, parts: &[&str]) -> Option<Forward> {
         let place = self.at.key("upstream");
-        let found = self.upstreams.find(upstream).map_err(|(message, help)| {
-            self.problems
-                .push(Problem::error(&place, message).maybe_help(help));
-        });
+        let found = self.upstreams.find(upstream, &place, self.problems);
         let host = match self.route.upstream_host.as_deref() {
             None | Some("preserve") => Some(HostPolicy::Preserve),
             Some("upstream") => Some(HostPolicy::Upstream),
@@ -210,7 +209,7 @@ impl Compiler<'_, '_> {
         let place = self.at.key("request_header");
         let request_rules = rules(&self.route.request_header, parts, &place, self.problems);
         Some(Forward {
-            upstream: found.ok()?,
+            upstream: found?,
             host: host?,
             rewrite: rewrite?,
             request_rules,

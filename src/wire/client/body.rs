@@ -103,15 +103,17 @@ pub(super) type Under<G> = Mutex<Option<Exchange<G>>>;
 /// the answer sends this on too when the client does not take what is written: it may be a client
 /// that reads nothing until it has sent everything.
 #[derive(Clone)]
-pub struct Rest(Arc<dyn Upload>);
+pub struct Rest(Arc<dyn SendsOn>);
 
-trait Upload: Send + Sync {
+/// A request under way.
+pub(crate) trait SendsOn: Send + Sync {
+    /// Sends what can be sent. What goes wrong is told by the body of the answer.
     fn poll_send(&self, cx: &mut Context<'_>);
 }
 
 impl Rest {
-    pub(super) fn new<G: Send + Unpin + 'static>(exchange: &Arc<Under<G>>) -> Self {
-        Self(Arc::clone(exchange) as Arc<dyn Upload>)
+    pub(crate) fn of(exchange: Arc<dyn SendsOn>) -> Self {
+        Self(exchange)
     }
 
     /// Sends what can be sent. What goes wrong is told by the body of the answer.
@@ -120,7 +122,7 @@ impl Rest {
     }
 }
 
-impl<G: Send + Unpin + 'static> Upload for Under<G> {
+impl<G: Send + Unpin + 'static> SendsOn for Under<G> {
     fn poll_send(&self, cx: &mut Context<'_>) {
         let mut exchange = self.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(exchange) = &mut *exchange {

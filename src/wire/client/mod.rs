@@ -23,6 +23,7 @@ use crate::message::fields::{has, lines};
 use crate::net::{Pipe, ReadHalf, Stream, WriteHalf};
 use body::{ResponseBody, Under};
 
+pub(crate) use body::SendsOn;
 pub use body::{AnswerBody, Rest};
 
 /// A connection to an origin, between two exchanges.
@@ -281,7 +282,9 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
                 let uploads = !self.upload.is_done();
                 let exchange: Arc<Under<G>> = Arc::new(Mutex::new(Some(self)));
                 if uploads {
-                    response.extensions_mut().insert(Rest::new(&exchange));
+                    response
+                        .extensions_mut()
+                        .insert(Rest::of(Arc::clone(&exchange) as _));
                 }
                 let body = ResponseBody {
                     exchange,
