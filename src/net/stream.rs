@@ -163,6 +163,11 @@ impl WriteHalf {
         }
     }
 
+    /// Can the kernel move bytes to it?
+    pub(crate) fn takes_pipes(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket().poll_write_ready(cx)
     }

@@ -32,7 +32,8 @@ pub(super) struct Answer {
 enum Kind {
     Plain,
     EventStream,
-    Tunnel(Tunnel),
+    /// In a box, because it is large and hardly any answer is one.
+    Tunnel(Box<Tunnel>),
 }
 
 impl Answer {
@@ -137,7 +138,7 @@ impl Answer {
         Self {
             response,
             why: Why::Ok,
-            kind: Kind::Tunnel(tunnel),
+            kind: Kind::Tunnel(Box::new(tunnel)),
             watch: None,
         }
     }

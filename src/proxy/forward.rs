@@ -228,7 +228,7 @@ impl Passage<'_> {
         }
         hop::strip_response(response.headers_mut());
         let events = is_event_stream(response.headers());
-        let whole = !matches!(response.body(), AnswerBody::Stream(_));
+        let whole = matches!(response.body(), AnswerBody::Empty | AnswerBody::Whole(_));
         let watch = (events || !whole).then(|| Box::new(self.watch(events, ends)));
         Ok(Answer::forwarded(response, events, watch))
     }

@@ -49,6 +49,7 @@ mod metrics;
 mod open_files;
 mod page_edits;
 mod peers;
+mod pipes;
 mod problems;
 mod programs;
 mod proxy_protocol;
