@@ -55,6 +55,7 @@ mod programs;
 mod proxy_protocol;
 mod relaying;
 mod reuse;
+mod rfc9113;
 mod routing;
 mod settling;
 mod socket_files;
