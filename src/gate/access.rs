@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn deny_beats_allow_and_an_allowed_one_shuts_out_the_others() {
-        let table: [(Option<&[&str]>, &[&str], &str, bool); 7] = [
+        type Row<'a> = (Option<&'a [&'a str]>, &'a [&'a str], &'a str, bool);
+        let table: [Row<'_>; 7] = [
             (None, &[], "192.0.2.1", true),
             (None, &["192.0.2.0/24"], "192.0.2.1", false),
             (None, &["192.0.2.0/24"], "198.51.100.1", true),

@@ -165,7 +165,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
         ),
         (
             "{ allow = \"10.0.0.0/8\", mode = \"watch\" }",
-            ["6:", "`watch`", "`observe`"],
+            ["6:", "`watch`", "\"observe\""],
         ),
         (
             "{ alow = \"10.0.0.0/8\" }",
