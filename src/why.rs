@@ -22,6 +22,8 @@ pub enum Why {
     BodyTooLarge,
     /// The handshake was for a site that asks something else of its clients than the one in `Host`.
     Misdirected,
+    /// The client's address is one that may not pass.
+    DeniedIp,
     /// The request asks for something this proxy does not do, as CONNECT on a reverse listener.
     Unsupported,
     /// The upstream's address refuses connections.
@@ -59,7 +61,7 @@ pub enum Why {
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
@@ -69,6 +71,7 @@ impl Why {
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::Misdirected,
+        Self::DeniedIp,
         Self::Unsupported,
         Self::ConnectRefused,
         Self::ConnectTimeout,
@@ -102,6 +105,7 @@ impl Why {
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::Misdirected => "misdirected",
+            Self::DeniedIp => "denied_ip",
             Self::Unsupported => "unsupported",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
@@ -125,6 +129,7 @@ impl Why {
     pub const fn grpc_code(self) -> Option<u8> {
         const CANCELLED: u8 = 1;
         const DEADLINE_EXCEEDED: u8 = 4;
+        const PERMISSION_DENIED: u8 = 7;
         const RESOURCE_EXHAUSTED: u8 = 8;
         const UNIMPLEMENTED: u8 = 12;
         const INTERNAL: u8 = 13;
@@ -132,6 +137,7 @@ impl Why {
         Some(match self {
             Self::Ok => return None,
             Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
+            Self::DeniedIp => PERMISSION_DENIED,
             Self::BodyTooLarge => RESOURCE_EXHAUSTED,
             Self::RequestTimeout
             | Self::BodyTimeout

@@ -2,6 +2,7 @@
 //!
 //! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
 
+mod access;
 mod address;
 mod client_auth;
 mod error_page;
@@ -22,9 +23,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use access::{Access, Clients, GateMode};
 pub use address::{Address, Peers, UNIX};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientHeaders};
-pub use error_page::{ErrorPage, PageFile, PageFiles};
+pub use error_page::{ErrorPage, ListFiles, PageFile, PageFiles};
 pub use http2::{Http2, Http2Table, UpstreamHttp2Table};
 pub use listener::{Listener, ListenerLimit, ListenerTimeout, ProxyProtocol};
 pub use parse::parse;
@@ -68,6 +70,8 @@ pub struct Config {
     #[serde(skip)]
     pub page_files: PageFiles,
     #[serde(skip)]
+    pub list_files: ListFiles,
+    #[serde(skip)]
     pub tls_files: TlsFiles,
     /// There if a listener wants it.
     #[serde(skip)]
@@ -80,6 +84,13 @@ impl Config {
         let routes = self.route.iter().map(|route| &route.error_page);
         let tables = routes.chain([&self.error_page]);
         tables.flat_map(ErrorPage::files)
+    }
+
+    /// The same of lists of clients.
+    pub fn list_files(&self) -> impl Iterator<Item = &str> {
+        let routes = self.route.iter().map(|route| &route.access);
+        let listeners = self.listener.iter().map(|listener| &listener.access);
+        routes.chain(listeners).flatten().flat_map(Access::files)
     }
 
     /// The same of certificates and their keys.

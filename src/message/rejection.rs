@@ -52,6 +52,7 @@ impl Rejection {
             Why::NoRoute => StatusCode::NOT_FOUND,
             Why::BadHost | Why::BadRequest | Why::BadPath => StatusCode::BAD_REQUEST,
             Why::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Why::DeniedIp => StatusCode::FORBIDDEN,
             Why::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Why::ConnectTimeout
             | Why::HeaderTimeout
@@ -105,6 +106,7 @@ impl Rejection {
             Why::Misdirected => {
                 "the connection was made for a site with other rules; ask for this one by a new one"
             }
+            Why::DeniedIp => "this address may not ask for that",
             Why::Unsupported => "this listener does not do what the request asks for",
             Why::ConnectRefused => "the upstream refuses connections",
             Why::ConnectTimeout => "the upstream did not accept a connection in time",

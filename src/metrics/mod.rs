@@ -8,6 +8,7 @@ mod call;
 mod codes;
 mod connection;
 mod expose;
+mod gate;
 mod health;
 mod histogram;
 mod reload;
@@ -24,6 +25,7 @@ use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder}
 
 pub(crate) use call::{CallRow, Calls};
 pub(crate) use connection::{ConnectionRow, OpenConnection, Trust};
+pub(crate) use gate::{GateOf, GateRow};
 pub(crate) use health::HealthGauge;
 pub(crate) use reload::{ReloadMetrics, ReloadResult};
 pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
@@ -57,6 +59,7 @@ pub struct Metrics {
     listeners: Rows<ConnectionRow>,
     tls: Rows<TlsRow>,
     calls: Rows<CallRow>,
+    gates: Rows<GateRow>,
     certificates: Mutex<Vec<CertificateGauge>>,
     health: Mutex<Vec<HealthGauge>>,
     runtimes: Mutex<Vec<Handle>>,
@@ -87,6 +90,7 @@ impl Metrics {
             listeners: Rows::new(None),
             tls: Rows::new(None),
             calls: Rows::new(None),
+            gates: Rows::new(None),
             certificates: Mutex::default(),
             health: Mutex::default(),
             runtimes: Mutex::default(),
@@ -133,6 +137,18 @@ impl Metrics {
         Calls::new(listed.collect(), row(OTHER))
     }
 
+    /// Of a gate.
+    pub(crate) fn gate(
+        &self,
+        of: GateOf<'_>,
+        gate: &'static str,
+        mode: &'static str,
+    ) -> Arc<GateRow> {
+        let new = || Arc::new(GateRow::new(of, gate, mode, self.workers));
+        let known = self.gates.find(&GateRow::key(of, gate, mode));
+        known.unwrap_or_else(new)
+    }
+
     /// From now on these rows are the live ones. Gauges of all others are gone from the next
     /// scrape; their counters go after one scrape more, when nothing is in flight on them.
     pub fn publish(
@@ -150,6 +166,11 @@ impl Metrics {
     pub(crate) fn publish_tls(&self, rows: Vec<Arc<TlsRow>>, certificates: Vec<CertificateGauge>) {
         self.tls.publish(rows);
         *locked(&self.certificates) = certificates;
+    }
+
+    /// The same of gates.
+    pub(crate) fn publish_gates(&self, rows: Vec<Arc<GateRow>>) {
+        self.gates.publish(rows);
     }
 
     /// The same of routes that list methods.
@@ -192,6 +213,7 @@ impl Metrics {
             &self.upstreams,
             &connection::UPSTREAMS,
         ));
+        families.extend(gate::families(&self.gates));
         families.extend(call::families(&self.calls));
         families.extend(tls::families(&self.tls));
         families.extend(health::families(&locked(&self.health)));

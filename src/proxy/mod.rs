@@ -29,6 +29,7 @@ pub(crate) use refuse::refuse;
 pub(crate) use tunnel::Bridge;
 pub(crate) use upgrade::ExtendedConnect;
 
+use crate::gate::{Asker, Gates};
 use crate::message::forwarded::{client_ip, says_https};
 use crate::message::forwarded_text::ForwardedText;
 use crate::message::template::Variables;
@@ -249,16 +250,8 @@ async fn serve(
     if connection.is_misdirected(snapshot, target.host()) {
         return Err(Why::Misdirected);
     }
-    let route = snapshot.route(&target, head);
-    record.routed(route.map(|route| &route.row));
-    let route = route.ok_or(Why::NoRoute)?;
-    let calls = route.calls.as_ref();
-    if let Some(calls) = calls.filter(|_| grpc::is_call(&head.headers)) {
-        record.calls(calls.of(target.path()));
-    }
-    if route.reject_encoded_slash && target.has_encoded_slash() {
-        return Err(Why::BadPath);
-    }
+    let asker = Asker { client_ip };
+    let route = admitted(connection, snapshot, &target, head, asker, record)?;
 
     let variables = Variables {
         target: &target,
@@ -290,6 +283,41 @@ async fn serve(
     };
     response_rules.apply(answer.headers_mut());
     Ok(answer)
+}
+
+/// The route that takes the request, if the gates of its listener and of the route let it pass.
+fn admitted<'a>(
+    connection: &Connection,
+    snapshot: &'a Snapshot,
+    target: &Target<'_>,
+    head: &Parts,
+    asker: Asker,
+    record: &mut Record,
+) -> Result<&'a Arc<Route>, Why> {
+    let route = snapshot.route(target, head);
+    record.routed(route.map(|route| &route.row));
+    if let Some(gates) = snapshot.gates(&connection.listener) {
+        pass(gates, asker, record)?;
+    }
+    let route = route.ok_or(Why::NoRoute)?;
+    if route.reject_encoded_slash && target.has_encoded_slash() {
+        return Err(Why::BadPath);
+    }
+    pass(&route.gates, asker, record)?;
+    let calls = route.calls.as_ref();
+    if let Some(calls) = calls.filter(|_| grpc::is_call(&head.headers)) {
+        record.calls(calls.of(target.path()));
+    }
+    Ok(route)
+}
+
+fn pass(gates: &Gates, asker: Asker, record: &mut Record) -> Result<(), Why> {
+    let worker = record.worker();
+    gates.pass(worker, asker, |gate| {
+        if let Some(line) = record.line() {
+            line.observed.push(gate);
+        }
+    })
 }
 
 /// What could not be read is shown as it came.

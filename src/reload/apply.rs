@@ -12,7 +12,7 @@ use super::named::Named;
 use super::retired::Retired;
 use super::source::{ConfigSource, Hash, Reading};
 use super::status::{ListenerStatus, Outcome, Refused, SharedStatus, Status};
-use crate::config::{Config, PageFiles, Problem, Reload, Report, TlsFiles};
+use crate::config::{Config, ListFiles, PageFiles, Problem, Reload, Report, TlsFiles};
 use crate::demo::Demo;
 use crate::metrics::{Metrics, ReloadResult};
 use crate::server::{Listeners, Prepared};
@@ -94,6 +94,7 @@ impl Reloader {
             // Only its settings are compared with later ones.
             started: Config {
                 page_files: PageFiles::default(),
+                list_files: ListFiles::default(),
                 tls_files: TlsFiles::default(),
                 local_authority: None,
                 ..config

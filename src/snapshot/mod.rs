@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
 use crate::config::{Address, Drain as DrainTimeout, Http2Table};
+use crate::gate::Gates;
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
 use crate::metrics::{
@@ -38,6 +39,9 @@ pub struct Snapshot {
     /// Beside the listeners and not in them, so that a listener is kept when only its certificates
     /// change.
     tls: Tlses,
+    /// Beside the listeners, so that their connections live on when other clients may pass; by their names,
+    /// none if no listener has a gate.
+    access: Option<HashMap<String, Gates>>,
     /// Beside the routes and not in them, so that a route is kept when only its pages change.
     pub error_pages: ErrorPages,
     /// Fields that tell who a client is by its certificate, and that no client may send itself; none
@@ -113,6 +117,11 @@ impl Snapshot {
         listener.tls.as_ref().map(|built| now.unwrap_or(built))
     }
 
+    /// The gates of this listener, which may be on its way out.
+    pub fn gates(&self, listener: &Listener) -> Option<&Gates> {
+        self.access.as_ref()?.get(&listener.name)
+    }
+
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
@@ -139,6 +148,9 @@ impl Snapshot {
             .collect();
         metrics.publish(routes, upstreams, listeners);
         metrics.publish_health(self.health().collect());
+        let gates = self.access.iter().flat_map(HashMap::values);
+        let gates = gates.chain(self.routes.iter().map(|route| &route.gates));
+        metrics.publish_gates(gates.flat_map(Gates::rows).map(Arc::clone).collect());
         let calls = self.routes.iter().filter_map(|route| route.calls.as_ref());
         metrics.publish_calls(calls.flat_map(Calls::rows).map(Arc::clone).collect());
         let rows = self.listeners.iter();

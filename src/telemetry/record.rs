@@ -169,6 +169,10 @@ impl Record {
         self.call.as_mut().map(|call| &mut call.code)
     }
 
+    pub(crate) fn worker(&self) -> usize {
+        self.recorder.worker
+    }
+
     pub(crate) fn started(&self) -> Instant {
         self.started
     }

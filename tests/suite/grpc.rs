@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde_json::{Value, json};
 
-use crate::harness::http2::{ask, asks, begin, h2, open, read};
+use crate::harness::http2::{ask, asks, begin, h2, open, read, soon};
 use crate::harness::{
     Asked, Authority, Http2Origin, Proxy, TlsSite, eventually, free_port, passes, route, tool,
 };
@@ -286,6 +286,18 @@ fn calls_of_listed_methods_are_counted_by_method_and_code() {
                 assert_eq!(answer.status, 200, "{path}");
             }
         }
+        // Its caller does not wait.
+        let mut request = asks("POST", "/shop.Cart/Add");
+        let kind = HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert("content-type", kind);
+        let (response, stream) = begin(&requests, request, false).await;
+        soon("the call has begun", || origin.streams() == 9).await;
+        drop((response, stream));
+        let left = [("method", "shop.Cart/Add"), ("code", "CANCELLED")];
+        soon("it is counted", || {
+            proxy.metrics().sum("pointsman_grpc_calls_total", &left) == 1.0
+        })
+        .await;
         // A request like any other.
         ask(&requests, asks("POST", "/shop.Cart/Add"))
             .await
@@ -301,7 +313,7 @@ fn calls_of_listed_methods_are_counted_by_method_and_code() {
         let labels = [("route", route), ("method", method), ("code", code)];
         proxy.counts("pointsman_grpc_calls_total", &labels, count);
     }
-    proxy.counts("pointsman_grpc_calls_total", &[], 8.0);
+    proxy.counts("pointsman_grpc_calls_total", &[], 9.0);
     let durations = "pointsman_grpc_call_duration_seconds_count";
-    proxy.counts(durations, &[("method", "shop.Cart/Add")], 3.0);
+    proxy.counts(durations, &[("method", "shop.Cart/Add")], 4.0);
 }

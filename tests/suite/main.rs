@@ -6,6 +6,7 @@
     reason = "a test, its helpers included, fails by a panic that says what was expected"
 )]
 
+mod access;
 mod applying;
 mod asking;
 mod browser;

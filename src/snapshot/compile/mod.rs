@@ -7,10 +7,12 @@
 mod calls;
 mod client_auth;
 mod error_page;
+mod gate;
 mod header;
 mod health;
 mod listener;
 mod local;
+mod matcher;
 mod name;
 mod process;
 mod route;
@@ -77,6 +79,7 @@ pub(crate) fn compile(
         access_log: config.log.access,
         shutdown_grace: config.server.shutdown_grace.0,
         drain_timeout: config.reload.drain_timeout,
+        access: listener::gates(config, surroundings, &mut problems),
         listeners,
         identity_headers: identity_headers(tls.values()),
         tls,
