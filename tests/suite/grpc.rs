@@ -1,8 +1,7 @@
 //! gRPC through the proxy, by both ends of a library that is not ours.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
@@ -10,19 +9,8 @@ use serde_json::{Value, json};
 
 use crate::harness::http2::{ask, asks, begin, h2, open, read, soon};
 use crate::harness::{
-    Asked, Authority, Http2Origin, Proxy, TlsSite, eventually, free_port, passes, route, tool,
+    Asked, Authority, Http2Origin, Proxy, TlsSite, eventually, free_port, passes, peer, route, tool,
 };
-
-fn peer(arguments: &[&str]) -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = tool("python3");
-    command
-        .env("PYTHONPATH", root.join("target/components/python"))
-        .arg("-B")
-        .arg(root.join("tests/peers/rpc.py"))
-        .args(arguments);
-    command
-}
 
 /// A server that ends with its input, and so with this.
 struct Server {
@@ -32,7 +20,7 @@ struct Server {
 
 impl Server {
     fn start(pair: &[&str]) -> Self {
-        let mut command = peer(&[&["serve"], pair].concat());
+        let mut command = peer("rpc.py", &[&["serve"], pair].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut said = String::new();
@@ -51,7 +39,7 @@ impl Drop for Server {
 }
 
 fn call(target: &str, cases: &[&str]) -> Value {
-    let said = passes(&mut peer(&[&["call", target], cases].concat()));
+    let said = passes(&mut peer("rpc.py", &[&["call", target], cases].concat()));
     serde_json::from_str(&said).unwrap()
 }
 
@@ -193,7 +181,10 @@ fn a_server_that_says_goodbye_every_ten_calls_fails_none() {
     let _nginx = crate::programs::Server::start(command, port);
     let url = format!("h2c://127.0.0.1:{port}");
     let proxy = Proxy::start(&route("calls", "/*", &url));
-    let said = passes(&mut peer(&["load", &proxy.address().to_string(), "2000"]));
+    let said = passes(&mut peer(
+        "rpc.py",
+        &["load", &proxy.address().to_string(), "2000"],
+    ));
     assert_eq!(said.trim(), "{\"OK\": 2000}");
     let connects = proxy
         .metrics()

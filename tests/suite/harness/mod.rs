@@ -42,7 +42,7 @@ pub(crate) use metrics::Metrics;
 pub(crate) use origin::{Origin, Received, Reply};
 pub(crate) use page::{in_namespaces, page, page_with};
 pub(crate) use process::{Usage, limit_files};
-pub(crate) use program::{passes, tool};
+pub(crate) use program::{passes, peer, tool};
 pub(crate) use proxy::{BINARY, Proxy};
 pub(crate) use site::{Site, down};
 pub(crate) use tls::{Authority, Pair, TlsClient, TlsSite, showing, trusting};
