@@ -69,7 +69,12 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         let mut pick = if again { Pick::Idle } else { Pick::Sure };
         let mut unseen = 0;
         loop {
-            let (server, opened) = self.connection(pick).await?;
+            let turn = self.upstream.turn(self.caller.worker);
+            // In a box, because making one is large and hardly any request does.
+            let (server, opened) = match self.idle(turn, pick) {
+                Some(found) => found,
+                None => Box::pin(self.connection(turn, pick)).await?,
+            };
             let sent = match opened {
                 Opened::Http1(connection) => self.http1(server, connection, body).await,
                 Opened::Http2(slot) => self.http2(server, slot, body).await,
@@ -95,15 +100,33 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         }
     }
 
-    async fn connection(&self, pick: Pick) -> Result<(&'u Server, Opened), ExchangeError> {
+    /// A connection to the server whose turn it is that is there already.
+    fn idle(&self, turn: usize, pick: Pick) -> Option<(&'u Server, Opened)> {
+        let server = self.upstream.candidates(turn).next()?;
+        let connection = self.checkout(server, pick)?;
+        Some((server, Opened::Http1(connection)))
+    }
+
+    fn checkout(&self, server: &Server, pick: Pick) -> Option<Counted> {
+        let pool = self.upstream.pool.worker(self.caller.worker);
+        match pick {
+            Pick::New => None,
+            Pick::Idle | Pick::Sure => {
+                pool.checkout(&server.place, self.caller.now, pick == Pick::Sure)
+            }
+        }
+    }
+
+    async fn connection(
+        &self,
+        turn: usize,
+        pick: Pick,
+    ) -> Result<(&'u Server, Opened), ExchangeError> {
         let upstream = self.upstream;
         let pool = upstream.pool.worker(self.caller.worker);
         let mut error = ExchangeError::NoServer;
-        for server in upstream.candidates(self.caller.worker) {
-            if pick != Pick::New
-                && let Some(connection) =
-                    pool.checkout(&server.place, self.caller.now, pick == Pick::Sure)
-            {
+        for server in upstream.candidates(turn) {
+            if let Some(connection) = self.checkout(server, pick) {
                 return Ok((server, Opened::Http1(connection)));
             }
             match self.open(server, pool).await {
@@ -129,7 +152,7 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
         };
         let (place, row) = (&server.place, &self.upstream.row);
         if place.may_share() {
-            return Box::pin(pool.open(place, row, purpose)).await;
+            return pool.open(place, row, purpose).await;
         }
         match dial(place, pool.settings(), purpose).await? {
             Dialed::Http1(stream) | Dialed::Http2(stream) => {

@@ -208,32 +208,35 @@ impl Upstream {
 
     /// Sends a request and waits for the head of its answer. Its URI is a path and query only; the
     /// server that is picked completes it. `interim` is told of interim answers.
-    pub(crate) async fn exchange(
-        &self,
-        caller: Caller<'_>,
-        head: &mut Parts,
+    pub(crate) fn exchange<'a>(
+        &'a self,
+        caller: Caller<'a>,
+        head: &'a mut Parts,
         body: Body,
-        interim: impl FnMut(StatusCode, &HeaderMap),
-    ) -> Result<Response<AnswerBody>, ExchangeError> {
+        interim: impl FnMut(StatusCode, &HeaderMap) + 'a,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, ExchangeError>> + 'a {
         let own_host = !has(&head.headers, &HOST);
-        Attempt {
+        let attempt = Attempt {
             upstream: self,
             caller,
             head,
             own_host,
             interim,
+        };
+        attempt.send(body)
+    }
+
+    /// Whose turn it is, and the next one's from now on.
+    fn turn(&self, worker: usize) -> usize {
+        match self.servers.len() {
+            0 | 1 => 0,
+            _ => self.turns[worker].fetch_add(1, Ordering::Relaxed),
         }
-        .send(body)
-        .await
     }
 
     /// Every server that is well once, beginning with the one whose turn it is; if none is, every one.
-    fn candidates(&self, worker: usize) -> impl Iterator<Item = &Server> {
+    fn candidates(&self, turn: usize) -> impl Iterator<Item = &Server> {
         let count = self.servers.len();
-        let turn = match count {
-            0 | 1 => 0,
-            _ => self.turns[worker].fetch_add(1, Ordering::Relaxed),
-        };
         let health = self.health.as_ref();
         let health = health.filter(|health| !health.none_is_well());
         let places = (0..count).map(move |step| turn.wrapping_add(step) % count);
