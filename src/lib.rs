@@ -6,6 +6,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 mod demo;
+mod gate;
 pub mod message;
 mod metrics;
 mod net;

@@ -22,6 +22,8 @@ pub enum Why {
     BodyTooLarge,
     /// The handshake was for a site that asks something else of its clients than the one in `Host`.
     Misdirected,
+    /// The client's address is one that may not pass.
+    DeniedIp,
     /// The request asks for something this proxy does not do, as CONNECT on a reverse listener.
     Unsupported,
     /// The upstream's address refuses connections.
@@ -30,10 +32,14 @@ pub enum Why {
     ConnectTimeout,
     /// The upstream's name did not resolve, or its network cannot be reached.
     ConnectFailed,
+    /// The upstream and we could not agree on TLS: mostly, its certificate is not to be trusted.
+    UpstreamTls,
     /// The upstream did not answer in time.
     HeaderTimeout,
     /// All of it, from the request's head to the answer's last byte, took longer than the route allows.
     TotalTimeout,
+    /// A call of gRPC took longer than its caller wanted to wait.
+    DeadlineExceeded,
     /// The upstream stopped in the middle of its answer.
     UpstreamStalled,
     /// The upstream closed or reset the connection before its answer.
@@ -55,7 +61,7 @@ pub enum Why {
 
 impl Why {
     /// Every word, in the order of [`Why::index`].
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Ok,
         Self::NoRoute,
         Self::BadHost,
@@ -65,12 +71,15 @@ impl Why {
         Self::BodyTimeout,
         Self::BodyTooLarge,
         Self::Misdirected,
+        Self::DeniedIp,
         Self::Unsupported,
         Self::ConnectRefused,
         Self::ConnectTimeout,
         Self::ConnectFailed,
+        Self::UpstreamTls,
         Self::HeaderTimeout,
         Self::TotalTimeout,
+        Self::DeadlineExceeded,
         Self::UpstreamStalled,
         Self::UpstreamReset,
         Self::UpstreamInvalid,
@@ -96,12 +105,15 @@ impl Why {
             Self::BodyTimeout => "body_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::Misdirected => "misdirected",
+            Self::DeniedIp => "denied_ip",
             Self::Unsupported => "unsupported",
             Self::ConnectRefused => "connect_refused",
             Self::ConnectTimeout => "connect_timeout",
             Self::ConnectFailed => "connect_failed",
+            Self::UpstreamTls => "upstream_tls",
             Self::HeaderTimeout => "header_timeout",
             Self::TotalTimeout => "total_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::UpstreamStalled => "upstream_stalled",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamInvalid => "upstream_invalid",
@@ -111,6 +123,42 @@ impl Why {
             Self::Draining => "draining",
             Self::TunnelIdle => "tunnel_idle",
         }
+    }
+
+    /// The same in gRPC, by the numbers of its codes; none of what was well, which has one of its own.
+    pub const fn grpc_code(self) -> Option<u8> {
+        const CANCELLED: u8 = 1;
+        const DEADLINE_EXCEEDED: u8 = 4;
+        const PERMISSION_DENIED: u8 = 7;
+        const RESOURCE_EXHAUSTED: u8 = 8;
+        const UNIMPLEMENTED: u8 = 12;
+        const INTERNAL: u8 = 13;
+        const UNAVAILABLE: u8 = 14;
+        Some(match self {
+            Self::Ok => return None,
+            Self::NoRoute | Self::Unsupported => UNIMPLEMENTED,
+            Self::DeniedIp => PERMISSION_DENIED,
+            Self::BodyTooLarge => RESOURCE_EXHAUSTED,
+            Self::RequestTimeout
+            | Self::BodyTimeout
+            | Self::ConnectTimeout
+            | Self::HeaderTimeout
+            | Self::TotalTimeout
+            | Self::DeadlineExceeded => DEADLINE_EXCEEDED,
+            Self::ClientGone | Self::ClientStalled => CANCELLED,
+            Self::BadHost | Self::BadRequest | Self::BadPath => INTERNAL,
+            // Another try, by another connection or later, may do.
+            Self::Misdirected
+            | Self::ConnectRefused
+            | Self::ConnectFailed
+            | Self::UpstreamTls
+            | Self::UpstreamStalled
+            | Self::UpstreamReset
+            | Self::UpstreamInvalid
+            | Self::UpstreamTruncated
+            | Self::Draining
+            | Self::TunnelIdle => UNAVAILABLE,
+        })
     }
 }
 

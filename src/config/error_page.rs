@@ -33,6 +33,10 @@ impl Hash for ErrorPage {
 #[derive(Debug, Clone, Default)]
 pub struct PageFiles(pub BTreeMap<String, PageFile>);
 
+/// The same of files that list clients.
+#[derive(Debug, Clone, Default)]
+pub struct ListFiles(pub BTreeMap<String, PageFile>);
+
 /// The content of one file, or why there is none and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageFile {

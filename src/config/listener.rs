@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::units::{Mode, Size, Time};
-use super::{Address, Hsts, Http2, Peers, RedirectToHttps, Tls};
+use super::{Access, Address, Hsts, Http2, Peers, RedirectToHttps, Tls};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +25,8 @@ pub struct Listener {
     /// Default: yes.
     #[serde(default)]
     pub http2: Http2,
+    /// Which clients may pass. Default: all. It may change while connections are open.
+    pub access: Option<Access>,
     #[serde(default)]
     pub timeout: ListenerTimeout,
     #[serde(default)]

@@ -2,6 +2,7 @@
 //!
 //! No behaviour lives here. Turning a [`Config`] into something that serves is `snapshot::compile`.
 
+mod access;
 mod address;
 mod client_auth;
 mod error_page;
@@ -16,15 +17,17 @@ mod source;
 mod tls;
 mod units;
 mod upstream;
+mod url;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use access::{Access, Clients, GateMode};
 pub use address::{Address, Peers, UNIX};
 pub use client_auth::{ClientAuth, ClientAuthMode, ClientHeaders};
-pub use error_page::{ErrorPage, PageFile, PageFiles};
-pub use http2::{Http2, Http2Table};
+pub use error_page::{ErrorPage, ListFiles, PageFile, PageFiles};
+pub use http2::{Http2, Http2Table, UpstreamHttp2Table};
 pub use listener::{Listener, ListenerLimit, ListenerTimeout, ProxyProtocol};
 pub use parse::parse;
 pub use problem::{Problem, Report, Severity, nearest};
@@ -36,7 +39,8 @@ pub use tls::{
     TlsFile, TlsFiles,
 };
 pub use units::{Drain, OneOrMany, Size, Time};
-pub use upstream::{DEMO, Pool, ProxyVersion, Upstream, UpstreamTimeout, Url};
+pub use upstream::{Health, Pool, ProxyVersion, Upstream, UpstreamTimeout, UpstreamTls};
+pub use url::{DEMO, Scheme, Url};
 
 /// The whole file. Every table may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -66,6 +70,8 @@ pub struct Config {
     #[serde(skip)]
     pub page_files: PageFiles,
     #[serde(skip)]
+    pub list_files: ListFiles,
+    #[serde(skip)]
     pub tls_files: TlsFiles,
     /// There if a listener wants it.
     #[serde(skip)]
@@ -80,13 +86,25 @@ impl Config {
         tables.flat_map(ErrorPage::files)
     }
 
+    /// The same of lists of clients.
+    pub fn list_files(&self) -> impl Iterator<Item = &str> {
+        let routes = self.route.iter().map(|route| &route.access);
+        let listeners = self.listener.iter().map(|listener| &listener.access);
+        routes.chain(listeners).flatten().flat_map(Access::files)
+    }
+
     /// The same of certificates and their keys.
     pub fn tls_files(&self) -> impl Iterator<Item = &str> {
         let tables = self
             .listener
             .iter()
             .filter_map(|listener| listener.tls.as_ref());
-        tables.flat_map(Tls::files)
+        let upstreams = self
+            .upstream
+            .values()
+            .filter_map(|upstream| upstream.tls.as_ref());
+        let upstreams = upstreams.flat_map(UpstreamTls::files);
+        tables.flat_map(Tls::files).chain(upstreams)
     }
 
     /// Does a listener show certificates that are made here?

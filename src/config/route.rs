@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::access::Access;
 use super::error_page::ErrorPage;
 use super::units::{OneOrMany, Size, Time};
 
@@ -47,6 +48,11 @@ pub struct Route {
     pub upgrade: Option<OneOrMany<String>>,
     /// Send RFC 7239 `Forwarded` besides `X-Forwarded-*`. Default false.
     pub forwarded: bool,
+    /// Which clients may pass. Default: all whom the listener lets pass.
+    pub access: Option<Access>,
+    /// Methods of gRPC whose calls are counted apart, as `"package.Service/Method"`. Default: none, and no
+    /// call is counted by method.
+    pub grpc_methods: Vec<String>,
     /// What clients see when a request of this route fails, before what is for all routes.
     pub error_page: ErrorPage,
 }

@@ -1,28 +1,100 @@
 //! `[upstream.NAME]`: a group of servers and how to connect to them.
 
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-
-use http::uri::{Authority, PathAndQuery};
 use serde::Deserialize;
 
-use super::address::{UNIX, socket_path};
+use super::http2::{Http2, UpstreamHttp2Table};
+use super::tls::CertificateFiles;
 use super::units::{OneOrMany, Time};
+use super::url::Url;
 
-/// The URL of the origin that is built in for trying things out.
-pub const DEMO: &str = "builtin:demo";
-
-#[derive(Debug, Clone, Hash, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// `"http://127.0.0.1:3000"`, or a list that is taken in turn.
     pub server: OneOrMany<Url>,
     /// Each connection begins with a PROXY header that tells the client, and carries one request.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// How servers of `https://` are known, and what is shown to them.
+    pub tls: Option<UpstreamTls>,
+    /// How servers of `h2c://` are spoken to, and those of `https://` that can; `false` asks none of
+    /// these whether it can.
+    #[serde(default)]
+    pub http2: Http2<UpstreamHttp2Table>,
+    /// How servers are asked whether they are well. Default: they are not.
+    pub health: Option<Health>,
     #[serde(default)]
     pub pool: Pool,
     #[serde(default)]
     pub timeout: UpstreamTimeout,
+}
+
+/// Names of files are relative to the directory of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// PEM: those who sign the servers' certificates, in one file or several. Default: those whom the
+    /// system trusts.
+    pub ca: OneOrMany<String>,
+    /// The name that a server's certificate must hold, and that it is asked for. Default: the host of
+    /// its URL.
+    pub server_name: Option<String>,
+    /// PEM: what is shown to servers that ask, then those that lead from it to its root.
+    pub cert: Option<String>,
+    /// PEM, without a passphrase. Its owner alone may read it, or its group too.
+    pub key: Option<String>,
+    /// Take a key that others can read. Default false.
+    pub allow_loose_key: bool,
+    /// Take any certificate, from whomever: whoever is in between reads and changes everything. Default
+    /// false.
+    pub insecure: bool,
+}
+
+impl UpstreamTls {
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        let pair = self.cert.iter().chain(&self.key);
+        self.ca.iter().chain(pair).map(String::as_str)
+    }
+
+    /// What is shown; none unless both of its files are named.
+    pub fn pair(&self) -> Option<CertificateFiles> {
+        Some(CertificateFiles {
+            cert: self.cert.clone()?,
+            key: self.key.clone()?,
+            allow_loose_key: self.allow_loose_key,
+            client: None,
+        })
+    }
+}
+
+/// `path` or `grpc`, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// A GET of this path, which 2xx and 3xx answer well.
+    pub path: Option<String>,
+    /// gRPC's health protocol, for this service; `""` for the server as a whole.
+    pub grpc: Option<String>,
+    /// Between two probes of a server. Default 5 s.
+    pub interval: Time,
+    /// For one probe, connecting included. Default 1 s.
+    pub timeout: Time,
+    /// Good answers in a row after which a server is well again. Default 2.
+    pub healthy: u32,
+    /// Failures in a row after which it is not. Default 3.
+    pub unhealthy: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            path: None,
+            grpc: None,
+            interval: Time::seconds(5),
+            timeout: Time::seconds(1),
+            healthy: 2,
+            unhealthy: 3,
+        }
+    }
 }
 
 /// Idle connections kept for reuse.
@@ -48,7 +120,7 @@ impl Default for Pool {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamTimeout {
-    /// To resolve the name and connect. Default 3 s.
+    /// To resolve the name, connect and, where it is spoken, shake hands for TLS. Default 3 s.
     pub connect: Time,
 }
 
@@ -68,193 +140,4 @@ pub enum ProxyVersion {
     V1,
     /// Binary.
     V2,
-}
-
-/// Where a server is: `http://HOST[:PORT][/PATH]`, `unix:/SOCKET[:/PATH]`, or `builtin:demo`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Url {
-    text: String,
-    target: Target,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Target {
-    Demo,
-    Http { authority: Authority, path: String },
-    Unix { socket: PathBuf, path: String },
-}
-
-impl Url {
-    /// As it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// Host and port to connect to; none for a unix socket, and for the demo origin, whose port is
-    /// known only at run time.
-    pub fn authority(&self) -> Option<&Authority> {
-        match &self.target {
-            Target::Http { authority, .. } => Some(authority),
-            Target::Demo | Target::Unix { .. } => None,
-        }
-    }
-
-    /// The path of the unix socket to connect to, if it is one.
-    pub fn socket(&self) -> Option<&Path> {
-        match &self.target {
-            Target::Unix { socket, .. } => Some(socket),
-            Target::Demo | Target::Http { .. } => None,
-        }
-    }
-
-    /// The path put before every request's, without a slash at its end; mostly empty.
-    pub fn base_path(&self) -> &str {
-        match &self.target {
-            Target::Demo => "",
-            Target::Http { path, .. } | Target::Unix { path, .. } => path,
-        }
-    }
-}
-
-impl Target {
-    /// `/SOCKET`, or `/SOCKET:/PATH`.
-    fn unix(place: &str) -> Result<Self, &'static str> {
-        let (socket, path) = match place.find(":/") {
-            Some(colon) => (&place[..colon], &place[colon + 1..]),
-            None => (place, "/"),
-        };
-        let socket = socket_path(socket)?;
-        let path: PathAndQuery = path
-            .parse()
-            .map_err(|_| "has a path that no URL can have")?;
-        if path.query().is_some() || place.contains('#') {
-            return Err("has a query or fragment, which cannot be joined to a request's");
-        }
-        let path = path.path().trim_end_matches('/').to_owned();
-        Ok(Self::Unix { socket, path })
-    }
-}
-
-impl FromStr for Url {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == DEMO {
-            return Ok(Self {
-                text: text.to_owned(),
-                target: Target::Demo,
-            });
-        }
-        if let Some(place) = text.strip_prefix(UNIX) {
-            let target = Target::unix(place).map_err(|why| {
-                format!(
-                    "`{text}` {why}; write \"unix:/run/app.sock\", or \"http://127.0.0.1:3000\""
-                )
-            })?;
-            return Ok(Self {
-                text: text.to_owned(),
-                target,
-            });
-        }
-        let wrong =
-            |why: &str| format!("`{text}` {why}; write a URL such as \"http://127.0.0.1:3000\"");
-        let uri: http::Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(wrong(
-                    "asks for TLS to the upstream, which this version has not",
-                ));
-            }
-            Some(_) => return Err(wrong("has a scheme that is not http")),
-            None => return Err(wrong("has no scheme")),
-        }
-        let authority = uri
-            .authority()
-            .cloned()
-            .ok_or_else(|| wrong("names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(wrong(
-                "holds a user name, which a URL of an upstream cannot",
-            ));
-        }
-        if authority.host().is_empty() {
-            return Err(wrong("names no host"));
-        }
-        // `http` reads "host:", "host:99999" and "host:abc" without complaint.
-        let port = authority
-            .as_str()
-            .rsplit_once(':')
-            .filter(|(_, port)| !port.ends_with(']'));
-        if port.is_some_and(|(_, port)| port.parse::<u16>().is_err()) {
-            return Err(wrong("has a port that is not a number from 1 to 65535"));
-        }
-        if uri.query().is_some() || text.contains('#') {
-            return Err(wrong(
-                "has a query or fragment, which cannot be joined to a request's",
-            ));
-        }
-        let path = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self {
-            text: text.to_owned(),
-            target: Target::Http { authority, path },
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_has_a_scheme_a_host_and_perhaps_a_path() {
-        let url: Url = "http://app:3000/v2/".parse().unwrap();
-        assert_eq!(url.authority().unwrap().as_str(), "app:3000");
-        assert_eq!(url.base_path(), "/v2");
-        let url: Url = "http://[::1]:3000".parse().unwrap();
-        assert_eq!(
-            (url.authority().unwrap().as_str(), url.base_path()),
-            ("[::1]:3000", "")
-        );
-    }
-
-    #[test]
-    fn a_unix_socket_may_have_a_path_after_it() {
-        let table = [
-            ("unix:/run/app.sock", "/run/app.sock", ""),
-            ("unix:/run/app.sock:/", "/run/app.sock", ""),
-            ("unix:/run/app:1.sock:/v2/", "/run/app:1.sock", "/v2"),
-        ];
-        for (text, socket, path) in table {
-            let url: Url = text.parse().unwrap();
-            assert_eq!(url.socket(), Some(Path::new(socket)), "{text}");
-            assert_eq!((url.base_path(), url.authority()), (path, None), "{text}");
-        }
-    }
-
-    #[test]
-    fn other_urls_are_refused_with_what_to_write() {
-        let wrong = [
-            "127.0.0.1:3000",
-            "app",
-            "ftp://a",
-            "https://a",
-            "http://",
-            "http://u:p@a",
-            "http://a:x",
-            "http://a:99999",
-            "http://a/?q",
-            "http://a/#f",
-            "builtin:other",
-            "unix:",
-            "unix:app.sock",
-            "unix://run/app.sock:/v2?q",
-            "unix:/run/app.sock:/v2#f",
-            "",
-        ];
-        for text in wrong {
-            let error = text.parse::<Url>().expect_err(text);
-            assert!(error.contains("http://127.0.0.1:3000"), "{text}: {error}");
-        }
-    }
 }

@@ -16,3 +16,12 @@ pub fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option
     std::iter::successors(Some(error), |&error| error.source())
         .find_map(|error| error.downcast_ref::<E>())
 }
+
+/// An error with all that led to it.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

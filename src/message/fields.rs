@@ -7,11 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 #[inline]
 pub fn lines<'a>(
     headers: &'a HeaderMap,
-    name: &HeaderName,
+    name: &'a HeaderName,
 ) -> impl Iterator<Item = &'a HeaderValue> {
     // Most that are looked for are not there.
-    let lines = has(headers, name).then(|| headers.get_all(name).iter());
-    lines.into_iter().flatten()
+    let some = has(headers, name).then(|| headers.iter());
+    let lines = some.into_iter().flatten();
+    lines.filter_map(move |(known, value)| (known == name).then_some(value))
 }
 
 /// Inlined, for then a look at a name is one comparison with a constant.
@@ -27,7 +28,7 @@ pub fn says(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
 }
 
 /// The elements of a comma-separated field, over all its lines. One that is not ASCII hides no other.
-pub fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+pub fn tokens<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
     lines(headers, name)
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .filter_map(|token| std::str::from_utf8(token.trim_ascii()).ok())

@@ -1,7 +1,6 @@
 //! What an upstream is told of a client, as text. Most requests bring none of these fields and meet no
 //! rule that could change them: theirs need not go through the map of the headers.
 
-use bytes::BytesMut;
 use http::header::VIA;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
@@ -10,12 +9,12 @@ use super::via::via;
 
 /// The fields that are the same for every request of one client connection.
 #[derive(Debug, Default)]
-pub struct ForwardedText(BytesMut);
+pub struct ForwardedText(Vec<u8>);
 
 impl ForwardedText {
     /// Without an address nothing is made up: readers expect addresses there and nothing else.
     pub fn new(peer: Option<&HeaderValue>, secured: bool) -> Self {
-        let mut text = BytesMut::new();
+        let mut text = Vec::new();
         if let Some(peer) = peer {
             push(&X_FORWARDED_FOR, peer, &mut text);
         }
@@ -54,14 +53,14 @@ impl<'a> ForwardedLines<'a> {
         })
     }
 
-    pub fn encode(&self, out: &mut BytesMut) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.text.0);
         push(&VIA, via(self.version), out);
         push(&X_FORWARDED_HOST, self.authority, out);
     }
 }
 
-fn push(name: &HeaderName, value: &HeaderValue, out: &mut BytesMut) {
+fn push(name: &HeaderName, value: &HeaderValue, out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_str().as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());
@@ -73,8 +72,8 @@ mod tests {
     use super::super::forwarded::{Sender, set};
     use super::*;
 
-    fn text(headers: &HeaderMap) -> BytesMut {
-        let mut text = BytesMut::new();
+    fn text(headers: &HeaderMap) -> Vec<u8> {
+        let mut text = Vec::new();
         for (name, value) in headers {
             push(name, value, &mut text);
         }

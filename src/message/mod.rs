@@ -6,6 +6,7 @@ pub mod fault;
 pub mod fields;
 pub mod forwarded;
 pub mod forwarded_text;
+pub mod grpc;
 pub mod hop;
 pub mod host;
 pub mod maps;

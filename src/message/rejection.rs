@@ -3,8 +3,9 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, VARY};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::grpc;
 use super::page::{Page, Told};
 use crate::why::Why;
 
@@ -51,13 +52,16 @@ impl Rejection {
             Why::NoRoute => StatusCode::NOT_FOUND,
             Why::BadHost | Why::BadRequest | Why::BadPath => StatusCode::BAD_REQUEST,
             Why::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Why::DeniedIp => StatusCode::FORBIDDEN,
             Why::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Why::ConnectTimeout | Why::HeaderTimeout | Why::TotalTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Why::ConnectTimeout
+            | Why::HeaderTimeout
+            | Why::TotalTimeout
+            | Why::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             Why::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Why::ConnectRefused
             | Why::ConnectFailed
+            | Why::UpstreamTls
             | Why::UpstreamReset
             | Why::UpstreamInvalid
             | Why::UpstreamTruncated
@@ -102,12 +106,15 @@ impl Rejection {
             Why::Misdirected => {
                 "the connection was made for a site with other rules; ask for this one by a new one"
             }
+            Why::DeniedIp => "this address may not ask for that",
             Why::Unsupported => "this listener does not do what the request asks for",
             Why::ConnectRefused => "the upstream refuses connections",
             Why::ConnectTimeout => "the upstream did not accept a connection in time",
             Why::ConnectFailed => "the upstream cannot be reached",
+            Why::UpstreamTls => "the upstream and this proxy cannot agree on TLS",
             Why::HeaderTimeout => "the upstream did not answer in time",
             Why::TotalTimeout => "the request took longer than this route allows",
+            Why::DeadlineExceeded => "the call took longer than its caller wanted to wait",
             Why::UpstreamStalled => "the upstream stopped in the middle of its answer",
             Why::UpstreamReset => "the upstream closed the connection before it answered",
             Why::UpstreamInvalid => "the upstream's answer cannot be forwarded",
@@ -134,10 +141,7 @@ impl Rejection {
         headers.insert(CONTENT_TYPE, page.content_type());
         headers.insert(VARY, HeaderValue::from_static("accept"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(ERROR_HEADER, HeaderValue::from_static(self.why.word()));
-        if let Ok(request_id) = HeaderValue::from_str(request_id) {
-            headers.insert(REQUEST_ID_HEADER, request_id);
-        }
+        self.mark(headers, request_id);
         if self.closes() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -148,5 +152,20 @@ impl Rejection {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
+    }
+
+    /// The same for a call of gRPC, whose HTTP is always well.
+    pub fn to_call(self, request_id: &str) -> Response {
+        let mut response = grpc::failure(self.why, self.sentence());
+        self.mark(response.headers_mut(), request_id);
+        response
+    }
+
+    /// By which it is known for one of ours, and found in the log.
+    fn mark(self, headers: &mut HeaderMap, request_id: &str) {
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(self.why.word()));
+        if let Ok(request_id) = HeaderValue::from_str(request_id) {
+            headers.insert(REQUEST_ID_HEADER, request_id);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version, uri};
 
 use super::fields::lines;
 use crate::why::Why;
@@ -103,9 +103,7 @@ fn authority(head: &Parts) -> Result<&str, Why> {
     match (head.uri.authority(), header) {
         (Some(authority), header) => match header.map(host_of) {
             Some(None) => Err(Why::BadHost),
-            Some(Some(_))
-                if head.version == Version::HTTP_2 && differ(authority.as_str(), header) =>
-            {
+            Some(Some(_)) if head.version == Version::HTTP_2 && differ(head, authority, header) => {
                 Err(Why::BadHost)
             }
             _ => Ok(authority.as_str()),
@@ -116,9 +114,15 @@ fn authority(head: &Parts) -> Result<&str, Why> {
     }
 }
 
-/// Letter case is all in which they may: who reads one and who reads the other would see two sites.
-fn differ(authority: &str, host: Option<&str>) -> bool {
-    !host.is_some_and(|host| host.eq_ignore_ascii_case(authority))
+/// They may in letter case, and one may name the port that its scheme has anyway. In nothing else:
+/// who reads one and who reads the other would see two sites.
+fn differ<'a>(head: &Parts, authority: &'a uri::Authority, host: Option<&'a str>) -> bool {
+    let port = match head.uri.scheme_str() {
+        Some("https") => ":443",
+        _ => ":80",
+    };
+    let plain = |text: &'a str| text.trim_end_matches(port).trim_end_matches(':');
+    !host.is_some_and(|host| plain(host).eq_ignore_ascii_case(plain(authority.as_str())))
 }
 
 /// The host of `HOST[:PORT]`; none if it is malformed. No host at all is for HTTP/1.0 only, which
@@ -297,6 +301,21 @@ mod tests {
             let host = Target::parse(&head).map(|target| target.host().to_owned());
             let expected = sound.then(|| "a.example".to_owned());
             assert_eq!(host, expected.ok_or(Why::BadHost), "{hosts:?} {version:?}");
+        }
+    }
+
+    #[test]
+    fn authority_and_host_differ_in_no_more_than_case_and_the_port_of_their_scheme() {
+        let table = [
+            ("http://a:80", "a:", true),
+            ("https://a:443", "a", true),
+            ("https://a", "a:80", false),
+            ("http://a:80", "a:81", false),
+        ];
+        for (uri, host, same) in table {
+            let request = http::Request::get(uri).version(Version::HTTP_2);
+            let head = request.header(HOST, host).body(()).unwrap().into_parts().0;
+            assert_eq!(Target::parse(&head).is_ok(), same, "{uri} {host}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Connections: of clients by listener, to servers by upstream.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use prometheus::proto::{MetricFamily, MetricType};
 
@@ -15,15 +15,29 @@ pub struct ConnectionRow {
     open: AtomicI64,
     total: AtomicU64,
     refused: AtomicU64,
+    trust: AtomicU8,
+}
+
+/// Are the servers of an upstream asked who they are?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Trust {
+    /// They speak no TLS.
+    InClear,
+    Verified,
+    /// Whoever answers is believed.
+    Blind,
 }
 
 impl ConnectionRow {
-    pub(super) fn new(name: &str) -> Self {
+    /// One that shows only once it is published.
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             open: AtomicI64::new(0),
             total: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            trust: AtomicU8::new(Trust::InClear as u8),
         }
     }
 
@@ -32,6 +46,10 @@ impl ConnectionRow {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.total.fetch_add(1, Ordering::Relaxed);
         OpenConnection(Arc::clone(self))
+    }
+
+    pub fn set_trust(&self, trust: Trust) {
+        self.trust.store(trust as u8, Ordering::Relaxed);
     }
 
     /// Counts a connection that was closed before its first request, because of how it began.
@@ -95,11 +113,16 @@ pub(super) const UPSTREAMS: Words = Words {
 };
 
 pub(super) fn families(rows: &Rows<ConnectionRow>, words: &Words) -> Vec<MetricFamily> {
-    let (mut open, mut total, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut open, mut total) = (Vec::new(), Vec::new());
+    let (mut refused, mut blind) = (Vec::new(), Vec::new());
     rows.scrape(|row, state| {
         let labels = [(words.label, row.name())];
         if state == State::Live {
             open.push(gauge(&labels, row.open.load(Ordering::Relaxed)));
+            let trust = row.trust.load(Ordering::Relaxed);
+            if trust != Trust::InClear as u8 {
+                blind.push(gauge(&labels, i64::from(trust == Trust::Blind as u8)));
+            }
         }
         total.push(counter(&labels, row.total.load(Ordering::Relaxed)));
         refused.push(counter(&labels, row.refused.load(Ordering::Relaxed)));
@@ -111,6 +134,12 @@ pub(super) fn families(rows: &Rows<ConnectionRow>, words: &Words) -> Vec<MetricF
     if let Some((name, help)) = words.refused {
         families.push(family(name, help, MetricType::COUNTER, refused));
     }
+    families.push(family(
+        "pointsman_upstream_tls_insecure",
+        "1 if whoever answers is taken for the upstream's server, of those that speak TLS.",
+        MetricType::GAUGE,
+        blind,
+    ));
     families.retain(|family| !family.get_metric().is_empty());
     families
 }

@@ -4,9 +4,12 @@
 //! is built: a request finds its counters through its route, with no lookup and no lock. A row has
 //! one shard a worker, added up at the scrape.
 
+mod call;
 mod codes;
 mod connection;
 mod expose;
+mod gate;
+mod health;
 mod histogram;
 mod reload;
 mod route;
@@ -20,10 +23,13 @@ use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-pub(crate) use connection::{ConnectionRow, OpenConnection};
+pub(crate) use call::{CallRow, Calls};
+pub(crate) use connection::{ConnectionRow, OpenConnection, Trust};
+pub(crate) use gate::{GateOf, GateRow};
+pub(crate) use health::HealthGauge;
 pub(crate) use reload::{ReloadMetrics, ReloadResult};
 pub(crate) use route::{MethodLabel, RouteRow, RouteShard};
-pub(crate) use tls::{CertificateGauge, HandshakeFailure, Handshaken, TlsRow};
+pub(crate) use tls::{CertificateGauge, CertificateOf, HandshakeFailure, Handshaken, TlsRow};
 
 use tokio::runtime::Handle;
 
@@ -38,6 +44,8 @@ fn add(counter: &AtomicU64, more: u64) {
 
 /// The label of requests that no route matches.
 pub(crate) const UNMATCHED: &str = "_unmatched";
+/// Methods that a route does not list.
+const OTHER: &str = "_other";
 
 /// The families and the rows of the process. One for its life: a reload adds and retires rows, and
 /// never makes a new registry.
@@ -50,7 +58,10 @@ pub struct Metrics {
     upstreams: Rows<ConnectionRow>,
     listeners: Rows<ConnectionRow>,
     tls: Rows<TlsRow>,
+    calls: Rows<CallRow>,
+    gates: Rows<GateRow>,
     certificates: Mutex<Vec<CertificateGauge>>,
+    health: Mutex<Vec<HealthGauge>>,
     runtimes: Mutex<Vec<Handle>>,
     pub unmatched: Arc<RouteRow>,
     pub reload: ReloadMetrics,
@@ -78,7 +89,10 @@ impl Metrics {
             upstreams: Rows::new(None),
             listeners: Rows::new(None),
             tls: Rows::new(None),
+            calls: Rows::new(None),
+            gates: Rows::new(None),
             certificates: Mutex::default(),
+            health: Mutex::default(),
             runtimes: Mutex::default(),
             unmatched,
             reload,
@@ -110,6 +124,31 @@ impl Metrics {
         self.tls.find(name).unwrap_or_else(new)
     }
 
+    /// Of a route that lists methods of gRPC, as `package.Service/Method`.
+    pub fn calls(&self, route: &str, methods: &[String]) -> Calls {
+        let row = |method: &str| {
+            let new = || CallRow::new(route, method, self.workers, &self.bounds);
+            let known = self.calls.find(&CallRow::key(route, method));
+            known.unwrap_or_else(|| Arc::new(new()))
+        };
+        let listed = methods
+            .iter()
+            .map(|method| (format!("/{method}"), row(method)));
+        Calls::new(listed.collect(), row(OTHER))
+    }
+
+    /// Of a gate.
+    pub(crate) fn gate(
+        &self,
+        of: GateOf<'_>,
+        gate: &'static str,
+        mode: &'static str,
+    ) -> Arc<GateRow> {
+        let new = || Arc::new(GateRow::new(of, gate, mode, self.workers));
+        let known = self.gates.find(&GateRow::key(of, gate, mode));
+        known.unwrap_or_else(new)
+    }
+
     /// From now on these rows are the live ones. Gauges of all others are gone from the next
     /// scrape; their counters go after one scrape more, when nothing is in flight on them.
     pub fn publish(
@@ -126,22 +165,32 @@ impl Metrics {
     /// The same of listeners that speak TLS; `certificates` are those that serve from now on.
     pub(crate) fn publish_tls(&self, rows: Vec<Arc<TlsRow>>, certificates: Vec<CertificateGauge>) {
         self.tls.publish(rows);
-        *self.certificates() = certificates;
+        *locked(&self.certificates) = certificates;
     }
 
-    fn certificates(&self) -> MutexGuard<'_, Vec<CertificateGauge>> {
-        let certificates = self.certificates.lock();
-        certificates.unwrap_or_else(PoisonError::into_inner)
+    /// The same of gates.
+    pub(crate) fn publish_gates(&self, rows: Vec<Arc<GateRow>>) {
+        self.gates.publish(rows);
+    }
+
+    /// The same of routes that list methods.
+    pub(crate) fn publish_calls(&self, rows: Vec<Arc<CallRow>>) {
+        self.calls.publish(rows);
+    }
+
+    /// Of these servers it is told from now on whether they are well.
+    pub(crate) fn publish_health(&self, servers: Vec<HealthGauge>) {
+        *locked(&self.health) = servers;
     }
 
     /// Counts the tasks of this runtime, too.
     pub fn watch(&self, runtime: Handle) {
-        let mut runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runtimes = locked(&self.runtimes);
         runtimes.push(runtime);
     }
 
     fn tasks(&self) -> MetricFamily {
-        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtimes = locked(&self.runtimes);
         let tasks = runtimes
             .iter()
             .map(|runtime| runtime.metrics().num_alive_tasks());
@@ -164,8 +213,11 @@ impl Metrics {
             &self.upstreams,
             &connection::UPSTREAMS,
         ));
+        families.extend(gate::families(&self.gates));
+        families.extend(call::families(&self.calls));
         families.extend(tls::families(&self.tls));
-        families.extend(tls::certificates(&self.certificates()));
+        families.extend(health::families(&locked(&self.health)));
+        families.extend(tls::certificates(&locked(&self.certificates)));
         let mut text = String::new();
         // The encoder fails only on a family without metrics, and none of these is.
         if let Err(error) = TextEncoder::new().encode_utf8(&families, &mut text) {
@@ -173,6 +225,10 @@ impl Metrics {
         }
         text
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn register<C: Collector + Clone + 'static>(

@@ -73,10 +73,19 @@ impl HandshakeFailure {
     }
 }
 
+/// Who shows a certificate to whom, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CertificateOf {
+    /// To its clients.
+    Listener(String),
+    /// To its servers.
+    Upstream(String),
+}
+
 /// What is told of one certificate that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CertificateGauge {
-    pub listener: String,
+    pub of: CertificateOf,
     pub certificate: String,
     /// As Unix time, in seconds.
     pub not_after: i64,
@@ -203,21 +212,19 @@ pub(super) fn families(rows: &Rows<TlsRow>) -> Vec<MetricFamily> {
 
 /// Of the certificates that serve now, and of no others.
 pub(super) fn certificates(certificates: &[CertificateGauge]) -> Vec<MetricFamily> {
-    if certificates.is_empty() {
-        return Vec::new();
-    }
     let gauges = |name, help, value: fn(&CertificateGauge) -> i64| {
         let gauge = |told: &CertificateGauge| {
-            let labels = [
-                ("certificate", told.certificate.as_str()),
-                ("listener", told.listener.as_str()),
-            ];
+            let certificate = ("certificate", told.certificate.as_str());
+            let labels = match &told.of {
+                CertificateOf::Listener(name) => [certificate, ("listener", name)],
+                CertificateOf::Upstream(name) => [certificate, ("upstream", name)],
+            };
             gauge(&labels, value(told))
         };
         let metrics = certificates.iter().map(gauge).collect();
         family(name, help, MetricType::GAUGE, metrics)
     };
-    vec![
+    let mut families = vec![
         gauges(
             "pointsman_tls_certificate_not_after_seconds",
             "When the certificate that is shown ends, as Unix time.",
@@ -228,7 +235,9 @@ pub(super) fn certificates(certificates: &[CertificateGauge]) -> Vec<MetricFamil
             "1 while the files of a certificate hold what cannot be used, and the one before is shown.",
             |told| i64::from(told.kept_back),
         ),
-    ]
+    ];
+    families.retain(|family| !family.get_metric().is_empty());
+    families
 }
 
 #[cfg(test)]

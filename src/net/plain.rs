@@ -1,14 +1,17 @@
 //! A connection in clear, over TCP or a unix socket: the same to whoever reads and writes it.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::writev;
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
@@ -162,10 +165,26 @@ impl PlainRead {
         either!(self, half => half.as_ref().poll_read_ready(cx))
     }
 
+    /// Reads by a system call of somebody else's choice.
+    pub(crate) fn try_io(
+        &self,
+        read: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        either!(self, half => {
+            let stream = half.as_ref();
+            stream.try_io(Interest::READABLE, || read(stream.as_fd()))
+        })
+    }
+
     /// How many of one byte are there to be read, asked of the kernel and not of the poller.
     pub(crate) fn peek(&self) -> io::Result<usize> {
         let mut byte = [MaybeUninit::uninit()];
         either!(self, half => SockRef::from(half.as_ref()).peek(&mut byte))
+    }
+
+    /// Reads what is there, asked of the kernel and not of the poller.
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, half => (&*SockRef::from(half.as_ref())).read(buffer))
     }
 
     /// The whole again; none if the halves are of two connections.
@@ -215,13 +234,22 @@ macro_rules! write_to {
     };
 }
 
+/// Written by system calls alone: those of libc can be cancelled, which costs in a process of many threads.
 impl PlainWrite {
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        write_to!(self, stream => stream.try_write(bytes))
+        self.try_io(|to| Ok(send(to, bytes, SendFlags::empty())?))
     }
 
     pub(crate) fn try_write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        write_to!(self, stream => stream.try_write_vectored(parts))
+        self.try_io(|to| Ok(writev(to, parts)?))
+    }
+
+    /// Writes by a system call of somebody else's choice.
+    pub(crate) fn try_io(
+        &self,
+        write: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        write_to!(self, stream => stream.try_io(Interest::WRITABLE, || write(stream.as_fd())))
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,13 +2,11 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::plain::{Plain, PlainRead, PlainWrite};
 use super::tls::TlsStream;
@@ -20,14 +18,6 @@ pub enum Stream {
 }
 
 impl Stream {
-    pub(crate) fn to_upstream(stream: TcpStream) -> io::Result<Self> {
-        Plain::to_upstream(stream).map(Self::Plain)
-    }
-
-    pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
-        Plain::connect_unix(path).await.map(Self::Plain)
-    }
-
     pub(crate) fn into_split(self) -> (ReadHalf, WriteHalf) {
         match self {
             Self::Plain(stream) => {
@@ -116,7 +106,8 @@ impl ReadHalf {
         }
     }
 
-    /// How many of one byte are there to be read, asked of the kernel and not of the poller.
+    /// How many of one byte are there to be read, asked of the kernel and not of the poller. Under TLS it is
+    /// read: to be asked only where nothing is expected.
     pub(crate) fn peek(&self) -> io::Result<usize> {
         match self {
             Self::Plain(half) => half.peek(),
@@ -170,6 +161,11 @@ impl WriteHalf {
             Self::Plain(half) => half.try_write_vectored(parts),
             Self::Tls(stream) => stream.try_write(parts),
         }
+    }
+
+    /// Can the kernel move bytes to it?
+    pub(crate) fn takes_pipes(&self) -> bool {
+        matches!(self, Self::Plain(_))
     }
 
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,7 +11,7 @@ use super::tunnel::Tunnel;
 use super::upgrade::is_extended;
 use crate::message::page::Page;
 use crate::message::template::Variables;
-use crate::message::{Rejection, Target};
+use crate::message::{Rejection, Target, grpc};
 use crate::route::{Redirect, Respond};
 use crate::telemetry::{Outcome, Record};
 use crate::why::Why;
@@ -32,7 +32,8 @@ pub(super) struct Answer {
 enum Kind {
     Plain,
     EventStream,
-    Tunnel(Tunnel),
+    /// In a box, because it is large and hardly any answer is one.
+    Tunnel(Box<Tunnel>),
 }
 
 impl Answer {
@@ -41,6 +42,15 @@ impl Answer {
         Self {
             why: rejection.why(),
             ..Self::own(response.map(AnswerBody::from))
+        }
+    }
+
+    /// A rejection in the words of gRPC.
+    pub(super) fn failed_call(rejection: Rejection, request_id: &str) -> Self {
+        let response = rejection.to_call(request_id);
+        Self {
+            why: rejection.why(),
+            ..Self::plain(response.map(|_| AnswerBody::Empty))
         }
     }
 
@@ -128,7 +138,7 @@ impl Answer {
         Self {
             response,
             why: Why::Ok,
-            kind: Kind::Tunnel(tunnel),
+            kind: Kind::Tunnel(Box::new(tunnel)),
             watch: None,
         }
     }
@@ -146,6 +156,9 @@ impl Answer {
             watch,
         } = self;
         let status = response.status().as_u16();
+        if let Some(code) = record.code() {
+            *code = grpc::code(response.headers());
+        }
         let outcome = match kind {
             Kind::Tunnel(tunnel) => {
                 record.answered(status, Outcome::Tunnel);

@@ -11,12 +11,13 @@ use axum::body::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::Until;
+use crate::message::grpc;
 use crate::net::{Alarm, Patience};
 use crate::telemetry::{Received, Record};
 use crate::upstream;
 use crate::why::Why;
-use crate::wire::Sent;
 use crate::wire::client::AnswerBody;
+use crate::wire::{Piece, Sent};
 
 /// It holds the Record, which so closes when the body was delivered or dropped, and nothing of the
 /// snapshot.
@@ -72,12 +73,63 @@ impl Observed {
         }
     }
 
+    /// What comes of the body by `next`, and what of it is passed on.
+    fn poll_next<P>(
+        &mut self,
+        next: impl FnOnce(&mut AnswerBody, &mut Context<'_>) -> Poll<Option<Result<P, axum::Error>>>,
+        take: impl FnOnce(&mut Self, P) -> Option<P>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P, axum::Error>>> {
+        if let Poll::Ready(end) = self.poll_until(cx) {
+            return Poll::Ready(end.err().map(Err));
+        }
+        let Poll::Ready(piece) = next(&mut self.body, cx) else {
+            if let Some(watch) = &mut self.watch
+                && watch.poll_stalled(cx).is_ready()
+            {
+                self.close(Why::UpstreamStalled);
+                return Poll::Ready(Some(Err(timed_out())));
+            }
+            return Poll::Pending;
+        };
+        if let Some(watch) = &mut self.watch {
+            watch.patience = Patience::default();
+        }
+        Poll::Ready(match piece {
+            Some(Ok(piece)) => take(self, piece).map(Ok),
+            Some(Err(error)) => {
+                self.close(upstream::why_of_body(&error));
+                Some(Err(error))
+            }
+            None => None,
+        })
+    }
+
+    fn take_piece(&mut self, piece: Piece) -> Option<Piece> {
+        match piece {
+            Piece::Frame(frame) => self.take(frame).map(Piece::Frame),
+            Piece::Pipe(pipe) => {
+                self.sent(pipe.len());
+                Some(Piece::Pipe(pipe))
+            }
+        }
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        if let Some(record) = &mut self.record {
+            record.sent(bytes as u64);
+        }
+    }
+
     fn take(&mut self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         if let Some(data) = frame.data_ref() {
-            if let Some(record) = &mut self.record {
-                record.sent(data.len() as u64);
-            }
+            self.sent(data.len());
             return Some(frame);
+        }
+        if let (Some(record), Some(trailers)) = (&mut self.record, frame.trailers_ref())
+            && let Some(code) = record.code()
+        {
+            *code = grpc::code(trailers);
         }
         let wanted = self.watch.as_ref().is_some_and(|watch| watch.trailers);
         wanted.then_some(frame)
@@ -103,6 +155,10 @@ fn timed_out() -> axum::Error {
 }
 
 impl Sent for Observed {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
+        self.poll_next(AnswerBody::poll_piece, Self::take_piece, cx)
+    }
+
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
         self.poll_until(cx)
     }
@@ -144,30 +200,8 @@ impl http_body::Body for Observed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let this = &mut *self;
-        if let Poll::Ready(end) = this.poll_until(cx) {
-            return Poll::Ready(end.err().map(Err));
-        }
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            if let Some(watch) = &mut this.watch
-                && watch.poll_stalled(cx).is_ready()
-            {
-                this.close(Why::UpstreamStalled);
-                return Poll::Ready(Some(Err(timed_out())));
-            }
-            return Poll::Pending;
-        };
-        if let Some(watch) = &mut this.watch {
-            watch.patience = Patience::default();
-        }
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => this.take(frame).map(Ok),
-            Some(Err(error)) => {
-                this.close(upstream::why_of_body(&error));
-                Some(Err(error))
-            }
-            None => None,
-        })
+        let next = |body: &mut AnswerBody, cx: &mut Context<'_>| Pin::new(body).poll_frame(cx);
+        self.poll_next(next, Self::take, cx)
     }
 
     fn is_end_stream(&self) -> bool {

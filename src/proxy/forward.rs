@@ -19,11 +19,12 @@ use super::body::Watch;
 use super::upgrade::{self, Ask};
 use super::upload::Upload;
 use super::{Connection, Until};
+use crate::message::fault::chain;
 use crate::message::fields::lines;
-use crate::message::hop;
 use crate::message::rules::Rendered;
 use crate::message::target::Authority;
 use crate::message::template::Variables;
+use crate::message::{grpc, hop};
 use crate::net::Patience;
 use crate::route::{Forward, Route};
 use crate::snapshot::Snapshot;
@@ -76,6 +77,7 @@ impl Passage<'_> {
     ) -> Result<Answer, Why> {
         let ask = Ask::take(head, &self.forward.upgrades)?;
         let version = head.version;
+        let end = self.end(head, record.started());
         let Prepared {
             path,
             rules,
@@ -110,18 +112,14 @@ impl Passage<'_> {
                 false => None,
             },
             forwarded,
+            upgrades: ask.is_some(),
         };
         // Pinned where it is made, because it is large.
         let exchange = std::pin::pin!(upstream.exchange(caller, head, body, relay));
-        let total = self.forward.timeouts.total;
-        let end = total.map(|total| Instant::from_std(record.started()) + total);
         let response = self.within(now, received.as_deref(), end, exchange).await?;
         let response = response.map_err(|error| {
-            tracing::debug!(
-                upstream = upstream.name(),
-                error = chain(&error),
-                "exchange failed"
-            );
+            let (upstream, error_chain) = (upstream.name(), chain(&error));
+            tracing::debug!(upstream, error = error_chain, "exchange failed");
             error.why()
         })?;
         record.exchange_answered();
@@ -136,17 +134,34 @@ impl Passage<'_> {
         )
     }
 
+    /// When all of it has to be over: by the route, or because nobody waits any longer.
+    fn end(&self, head: &Parts, started: std::time::Instant) -> Option<End> {
+        let end = |limit, why| {
+            let at = Instant::from_std(started).checked_add(limit)?;
+            Some(End { at, why })
+        };
+        let total = self.forward.timeouts.total;
+        let total = total.and_then(|total| end(total, Why::TotalTimeout));
+        let call = head.version == Version::HTTP_2 && grpc::is_call(&head.headers);
+        let deadline = call.then(|| grpc::timeout(&head.headers)).flatten();
+        let deadline = deadline.and_then(|limit| end(limit, Why::DeadlineExceeded));
+        [total, deadline]
+            .into_iter()
+            .flatten()
+            .min_by_key(|end| end.at)
+    }
+
     /// Waits for the answer's head no longer than the route says: while the client still sends, the
     /// upstream need not answer.
     async fn within<F: Future>(
         &self,
         now: Instant,
         received: Option<&Received>,
-        end: Option<Instant>,
+        end: Option<End>,
         mut exchange: Pin<&mut F>,
     ) -> Result<F::Output, Why> {
         let limit = self.forward.timeouts.response;
-        let left = |now| move |end: Instant| end.saturating_duration_since(now).min(limit);
+        let left = |now| move |end: End| end.at.saturating_duration_since(now).min(limit);
         let limit = |now| end.map_or(limit, left(now));
         let sent = || received.map_or(0, Received::bytes);
         let mut before = sent();
@@ -157,8 +172,8 @@ impl Passage<'_> {
                     return Poll::Ready(Ok(answer));
                 }
                 ready!(alarm.poll(cx));
-                if end.is_some_and(|end| Instant::now() >= end) {
-                    return Poll::Ready(Err(Why::TotalTimeout));
+                if let Some(end) = end.filter(|end| Instant::now() >= end.at) {
+                    return Poll::Ready(Err(end.why));
                 }
                 let progress = std::mem::replace(&mut before, sent()) != before;
                 // A client that stalls has a limit of its own.
@@ -213,7 +228,7 @@ impl Passage<'_> {
         }
         hop::strip_response(response.headers_mut());
         let events = is_event_stream(response.headers());
-        let whole = !matches!(response.body(), AnswerBody::Stream(_));
+        let whole = matches!(response.body(), AnswerBody::Empty | AnswerBody::Whole(_));
         let watch = (events || !whole).then(|| Box::new(self.watch(events, ends)));
         Ok(Answer::forwarded(response, events, watch))
     }
@@ -222,8 +237,8 @@ impl Passage<'_> {
         let drained = events.then(|| self.connection.end_of(self.route));
         let total = ends.end.map(|end| -> Until {
             Box::pin(async move {
-                sleep_until(end).await;
-                Why::TotalTimeout
+                sleep_until(end.at).await;
+                end.why
             })
         });
         let until = match (drained, total) {
@@ -249,9 +264,16 @@ impl Passage<'_> {
     }
 }
 
+/// When a request has to be over, and why.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: Instant,
+    why: Why,
+}
+
 /// What limits the body of an answer.
 struct Ends {
-    end: Option<Instant>,
+    end: Option<End>,
     received: Option<Arc<Received>>,
     trailers: bool,
 }
@@ -264,12 +286,4 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     kind.get(..EVENT_STREAM.len())
         .is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

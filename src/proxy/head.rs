@@ -65,7 +65,8 @@ impl Passage<'_> {
         if !self.trusted {
             forwarded::remove_claims(headers);
         }
-        if !forward.forwarded && forward.request_rules.is_empty() {
+        let lines = !forward.forwarded && !forward.upstream.may_share();
+        if lines && forward.request_rules.is_empty() {
             let text = &connection.forwarded;
             let lines = ForwardedLines::of(headers, text, version, &authority.value);
             if lines.is_some() {

@@ -29,10 +29,11 @@ pub(crate) use refuse::refuse;
 pub(crate) use tunnel::Bridge;
 pub(crate) use upgrade::ExtendedConnect;
 
+use crate::gate::{Asker, Gates};
 use crate::message::forwarded::{client_ip, says_https};
 use crate::message::forwarded_text::ForwardedText;
 use crate::message::template::Variables;
-use crate::message::{Accept, Rejection, Target, maps};
+use crate::message::{Accept, Rejection, Target, grpc, maps};
 use crate::net::proxy_protocol::Ends;
 use crate::net::tls::Secured;
 use crate::net::{Alarm, Drain};
@@ -192,12 +193,14 @@ pub(crate) async fn handle(
     let mut record = Record::start(&connection.worker.recorder, &head.method);
     // For an answer of our own, which hardly any request gets.
     let (accept, id) = (Accept::of(&head.headers), RequestId::default());
+    let call = head.version == Version::HTTP_2 && grpc::is_call(&head.headers);
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();
     let answer = serve(&connection, &snapshot, &mut head, body, &id, &mut record).await;
     let mut response = match answer {
         Ok(answer) => answer.into_response(record),
+        Err(why) if call => Answer::failed_call(why.into(), id.as_str()).into_response(record),
         Err(why) => {
             let rejection = Rejection::from(why);
             let pages = &snapshot.error_pages;
@@ -232,10 +235,7 @@ async fn serve(
     let client_ip = client_ip(&head.headers, connection.peer(), &snapshot.trusted);
     let target = Target::parse(head);
     if snapshot.access_log {
-        // What could not be read is shown as it came.
-        let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = target.as_ref().ok().map(Target::authority).or_else(sent);
-        let host = host.unwrap_or_default();
+        let host = shown_host(&target, head);
         let line = AccessLine::new(head, host, client_ip, id, snapshot.generation);
         record.log(line);
     }
@@ -250,12 +250,8 @@ async fn serve(
     if connection.is_misdirected(snapshot, target.host()) {
         return Err(Why::Misdirected);
     }
-    let route = snapshot.route(&target, head);
-    record.routed(route.map(|route| &route.row));
-    let route = route.ok_or(Why::NoRoute)?;
-    if route.reject_encoded_slash && target.has_encoded_slash() {
-        return Err(Why::BadPath);
-    }
+    let asker = Asker { client_ip };
+    let route = admitted(connection, snapshot, &target, head, asker, record)?;
 
     let variables = Variables {
         target: &target,
@@ -287,4 +283,46 @@ async fn serve(
     };
     response_rules.apply(answer.headers_mut());
     Ok(answer)
+}
+
+/// The route that takes the request, if the gates of its listener and of the route let it pass.
+fn admitted<'a>(
+    connection: &Connection,
+    snapshot: &'a Snapshot,
+    target: &Target<'_>,
+    head: &Parts,
+    asker: Asker,
+    record: &mut Record,
+) -> Result<&'a Arc<Route>, Why> {
+    let route = snapshot.route(target, head);
+    record.routed(route.map(|route| &route.row));
+    if let Some(gates) = snapshot.gates(&connection.listener) {
+        pass(gates, asker, record)?;
+    }
+    let route = route.ok_or(Why::NoRoute)?;
+    if route.reject_encoded_slash && target.has_encoded_slash() {
+        return Err(Why::BadPath);
+    }
+    pass(&route.gates, asker, record)?;
+    let calls = route.calls.as_ref();
+    if let Some(calls) = calls.filter(|_| grpc::is_call(&head.headers)) {
+        record.calls(calls.of(target.path()));
+    }
+    Ok(route)
+}
+
+fn pass(gates: &Gates, asker: Asker, record: &mut Record) -> Result<(), Why> {
+    let worker = record.worker();
+    gates.pass(worker, asker, |gate| {
+        if let Some(line) = record.line() {
+            line.observed.push(gate);
+        }
+    })
+}
+
+/// What could not be read is shown as it came.
+fn shown_host<'a>(target: &'a Result<Target<'_>, Why>, head: &'a Parts) -> &'a str {
+    let sent = || head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let read = target.as_ref().ok().map(Target::authority);
+    read.or_else(sent).unwrap_or_default()
 }

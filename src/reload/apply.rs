@@ -12,7 +12,7 @@ use super::named::Named;
 use super::retired::Retired;
 use super::source::{ConfigSource, Hash, Reading};
 use super::status::{ListenerStatus, Outcome, Refused, SharedStatus, Status};
-use crate::config::{Config, PageFiles, Problem, Reload, Report, TlsFiles};
+use crate::config::{Config, ListFiles, PageFiles, Problem, Reload, Report, TlsFiles};
 use crate::demo::Demo;
 use crate::metrics::{Metrics, ReloadResult};
 use crate::server::{Listeners, Prepared};
@@ -67,6 +67,7 @@ impl Reloader {
             .map_err(|errors| parts.source.reports(reading, &unbound(&config, &errors)))?;
         parts.listeners.commit(prepared);
         snapshot.publish_rows(&parts.metrics);
+        snapshot.start_checks();
         parts.metrics.reload.started(snapshot.generation);
         let hash = reading.hash().unwrap_or(Hash::of(b""));
         let warnings = parts.source.reports(reading, warnings);
@@ -93,6 +94,7 @@ impl Reloader {
             // Only its settings are compared with later ones.
             started: Config {
                 page_files: PageFiles::default(),
+                list_files: ListFiles::default(),
                 tls_files: TlsFiles::default(),
                 local_authority: None,
                 ..config
@@ -203,6 +205,7 @@ impl Reloader {
         next.publish_rows(&parts.metrics);
         let before = parts.live.swap(Arc::clone(&next));
         parts.listeners.commit(prepared);
+        next.start_checks();
         before.retire(&next);
         self.retired.keep(before);
         let level = config.log.level;

@@ -1,4 +1,4 @@
-//! The files that a configuration names, error pages, certificates and keys: found by its text, and
+//! The files that a configuration names, error pages, lists of clients, certificates and keys: found by its text, and
 //! read with it.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,9 @@ use bytes::Bytes;
 
 use super::authority;
 use super::source::{Hash, Unread, read_file, read_text};
-use crate::config::{self, Config, LocalAuthority, PageFile, PageFiles, Secret, TlsFile, TlsFiles};
+use crate::config::{
+    self, Config, ListFiles, LocalAuthority, PageFile, PageFiles, Secret, TlsFile, TlsFiles,
+};
 
 /// Beyond what a page without pictures needs, and far beyond a chain of certificates. All of them are
 /// held in memory.
@@ -25,6 +27,7 @@ type Paths = BTreeMap<String, PathBuf>;
 pub(super) struct Named {
     text: Option<Hash>,
     pages: Arc<Paths>,
+    lists: Arc<Paths>,
     tls: Arc<Paths>,
     /// Where the local authority is, if one is wanted.
     authority: Option<PathBuf>,
@@ -34,6 +37,7 @@ pub(super) struct Named {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contents {
     pages: PageFiles,
+    lists: ListFiles,
     tls: TlsFiles,
     authority: Option<LocalAuthority>,
 }
@@ -52,6 +56,7 @@ impl Named {
         Self {
             text: Some(hash),
             pages: Arc::new(config.error_page_files().map(path).collect()),
+            lists: Arc::new(config.list_files().map(path).collect()),
             tls: Arc::new(config.tls_files().map(path).collect()),
             authority: config
                 .uses_local_authority()
@@ -64,7 +69,8 @@ impl Named {
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.pages.values().chain(self.tls.values())
+        let texts = self.pages.values().chain(self.lists.values());
+        texts.chain(self.tls.values())
     }
 
     /// `keep`, if something has to be made that is not there.
@@ -93,6 +99,7 @@ impl Named {
         };
         Contents {
             pages: PageFiles(self.pages.iter().map(page).collect()),
+            lists: ListFiles(self.lists.iter().map(page).collect()),
             tls: TlsFiles(self.tls.iter().map(tls).collect()),
             authority: self
                 .authority
@@ -105,13 +112,14 @@ impl Named {
 impl Contents {
     pub(super) fn put_into(&self, config: &mut Config) {
         config.page_files = self.pages.clone();
+        config.list_files = self.lists.clone();
         config.tls_files = self.tls.clone();
         config.local_authority = self.authority.clone();
     }
 
     /// Of a text and its files; of the text alone where it names none.
     pub(super) fn hash(&self, text: Hash) -> Hash {
-        let none = self.pages.0.is_empty() && self.tls.0.is_empty();
+        let none = self.pages.0.is_empty() && self.lists.0.is_empty() && self.tls.0.is_empty();
         if none && self.authority.is_none() {
             return text;
         }
@@ -129,6 +137,9 @@ impl Contents {
         };
         for (name, page) in &self.pages.0 {
             part(u32::MAX, name, page.content.as_ref());
+        }
+        for (name, list) in &self.lists.0 {
+            part(u32::MAX - 1, name, list.content.as_ref());
         }
         for (name, file) in &self.tls.0 {
             // Who may read a key is a part of what is checked.
@@ -155,7 +166,7 @@ impl Contents {
 
 /// Parsing costs more than looking. A key may be spelt with escapes.
 fn names_any(text: &str) -> bool {
-    ["error_page", "tls", "\\"]
+    ["error_page", "access", "tls", "\\"]
         .iter()
         .any(|key| text.contains(key))
 }

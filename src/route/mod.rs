@@ -22,8 +22,9 @@ pub use rewrite::Rewrite;
 pub use table::Table;
 pub use upgrade::Upgrades;
 
+use crate::gate::Gates;
 use crate::message::rules::HeaderRules;
-use crate::metrics::RouteRow;
+use crate::metrics::{Calls, RouteRow};
 use crate::net::Drain;
 
 /// One route, ready to serve.
@@ -39,6 +40,9 @@ pub struct Route {
     pub reject_encoded_slash: bool,
     pub response_rules: HeaderRules,
     pub row: Arc<RouteRow>,
+    pub gates: Gates,
+    /// None if its calls of gRPC are not counted by method.
+    pub calls: Option<Calls>,
     /// What outlives a request of this route waits on it.
     pub drain: Arc<Drain>,
 }

@@ -126,6 +126,8 @@ async fn ending(listener: &Drain, process: &Drain, closing: &AtomicBool) {
         until.over().await;
     };
     tokio::select! {
+        // Asked at each wake-up of the connection: no dice are thrown for the order.
+        biased;
         () = listener => {}
         () = process => {}
     }

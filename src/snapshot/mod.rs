@@ -14,13 +14,16 @@ use tokio::sync::Semaphore;
 pub(crate) use compile::{Compiled, Surroundings, compile};
 
 use crate::config::{Address, Drain as DrainTimeout, Http2Table};
+use crate::gate::Gates;
 use crate::message::forwarded::Trusted;
 use crate::message::{ErrorPages, Target};
-use crate::metrics::{CertificateGauge, ConnectionRow, Metrics, TlsRow};
+use crate::metrics::{
+    Calls, CertificateGauge, CertificateOf, ConnectionRow, HealthGauge, Metrics, TlsRow,
+};
 use crate::net::tls::{Entry, Tls};
 use crate::net::{Drain, Seldom};
 use crate::route::{Route, Table};
-use crate::upstream::Upstream;
+use crate::upstream::{Health, Upstream};
 use crate::wire::server::Terms;
 
 /// All that serves, of one generation.
@@ -36,6 +39,9 @@ pub struct Snapshot {
     /// Beside the listeners and not in them, so that a listener is kept when only its certificates
     /// change.
     tls: Tlses,
+    /// Beside the listeners, so that their connections live on when other clients may pass; by their names,
+    /// none if no listener has a gate.
+    access: Option<HashMap<String, Gates>>,
     /// Beside the routes and not in them, so that a route is kept when only its pages change.
     pub error_pages: ErrorPages,
     /// Fields that tell who a client is by its certificate, and that no client may send itself; none
@@ -55,6 +61,9 @@ type Tlses = HashMap<String, Arc<Tls>>;
 struct SharedUpstream {
     fingerprint: u64,
     upstream: Arc<Upstream>,
+    /// What its servers are shown. Not the upstream's: its files may hold something else by now that cannot
+    /// be used.
+    shown: Option<Entry>,
 }
 
 /// A listener as it is wanted; which sockets are open is the `server` room's business.
@@ -108,6 +117,11 @@ impl Snapshot {
         listener.tls.as_ref().map(|built| now.unwrap_or(built))
     }
 
+    /// The gates of this listener, which may be on its way out.
+    pub fn gates(&self, listener: &Listener) -> Option<&Gates> {
+        self.access.as_ref()?.get(&listener.name)
+    }
+
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }
@@ -121,7 +135,11 @@ impl Snapshot {
             .collect();
         let upstreams = self.upstreams.values();
         let upstreams = upstreams
-            .map(|shared| Arc::clone(shared.upstream.row()))
+            .map(|shared| {
+                let upstream = &shared.upstream;
+                upstream.row().set_trust(upstream.trust());
+                Arc::clone(upstream.row())
+            })
             .collect();
         let listeners = self
             .listeners
@@ -129,22 +147,53 @@ impl Snapshot {
             .map(|listener| Arc::clone(&listener.row))
             .collect();
         metrics.publish(routes, upstreams, listeners);
+        metrics.publish_health(self.health().collect());
+        let gates = self.access.iter().flat_map(HashMap::values);
+        let gates = gates.chain(self.routes.iter().map(|route| &route.gates));
+        metrics.publish_gates(gates.flat_map(Gates::rows).map(Arc::clone).collect());
+        let calls = self.routes.iter().filter_map(|route| route.calls.as_ref());
+        metrics.publish_calls(calls.flat_map(Calls::rows).map(Arc::clone).collect());
         let rows = self.listeners.iter();
         let rows = rows.filter_map(|listener| listener.tls_row.clone());
         metrics.publish_tls(rows.collect(), self.certificates().collect());
     }
 
     fn certificates(&self) -> impl Iterator<Item = CertificateGauge> {
-        let entries = |(listener, tls): (&'_ String, &Arc<Tls>)| {
-            let gauge = |entry: &Entry| CertificateGauge {
-                listener: listener.clone(),
-                certificate: entry.label.clone(),
-                not_after: entry.certificate.not_after,
-                kept_back: entry.kept_back,
-            };
-            tls.entries().iter().map(gauge).collect::<Vec<_>>()
+        let gauge = |of: CertificateOf, entry: &Entry| CertificateGauge {
+            of,
+            certificate: entry.label.clone(),
+            not_after: entry.certificate.not_after,
+            kept_back: entry.kept_back,
         };
-        self.tls.iter().flat_map(entries)
+        let listeners = self.tls.iter().flat_map(move |(name, tls)| {
+            let of = CertificateOf::Listener(name.clone());
+            let entries = tls.entries().iter();
+            entries.map(move |entry| gauge(of.clone(), entry))
+        });
+        let upstreams = self.upstreams.iter().filter_map(move |(name, shared)| {
+            let of = CertificateOf::Upstream(name.clone());
+            shared.shown.as_ref().map(|entry| gauge(of, entry))
+        });
+        listeners.chain(upstreams)
+    }
+
+    /// Begins to ask servers whether they are well, on the runtime that this is called in.
+    pub fn start_checks(&self) {
+        for shared in self.upstreams.values() {
+            shared.upstream.start_checks();
+        }
+    }
+
+    fn health(&self) -> impl Iterator<Item = HealthGauge> {
+        self.upstreams.values().flat_map(|shared| {
+            let upstream = &shared.upstream;
+            let marks = upstream.health().into_iter().flat_map(Health::marks);
+            marks.map(|(server, well)| HealthGauge {
+                upstream: upstream.name().to_owned(),
+                server: server.to_string(),
+                well: Arc::clone(well),
+            })
+        })
     }
 
     /// Starts to drain what this snapshot had and the next one has not, or has changed.

@@ -53,6 +53,8 @@ pub(crate) struct AccessLine {
     /// The same as `{request_id}` in a header rule and `x-request-id` of an error.
     request_id: String,
     pub upstream: Option<String>,
+    /// Gates that only observe, and would have refused it.
+    pub observed: Vec<&'static str>,
     end: Option<End>,
 }
 
@@ -86,6 +88,7 @@ impl AccessLine {
             trace_id: trace_id(&head.headers).map(str::to_owned),
             request_id: request_id.as_str().to_owned(),
             upstream: None,
+            observed: Vec::new(),
             end: None,
         }
     }
@@ -117,6 +120,7 @@ impl AccessLine {
         let millis = |duration: Duration| duration.as_micros() as f64 / 1000.0;
         let path = self.path.as_str();
         let client_ip = self.client_ip.map(|address| address.to_string());
+        let observed = (!self.observed.is_empty()).then(|| self.observed.join(" "));
         let trace_id = self.trace_id.as_deref().unwrap_or(&self.request_id);
         tracing::info!(
             target: super::logs::ACCESS,
@@ -133,6 +137,7 @@ impl AccessLine {
             upstream = self.upstream,
             generation = self.generation,
             why = end.why.word(),
+            observed,
             duration_ms = millis(end.duration),
             upstream_ms = end.ttfb.map(millis),
             bytes_in = end.bytes.0,

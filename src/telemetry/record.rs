@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 
 use super::access::{AccessLine, AccessSink};
-use crate::metrics::{MethodLabel, Metrics, RouteRow};
+use crate::metrics::{CallRow, MethodLabel, Metrics, RouteRow};
 use crate::why::Why;
 
 /// Says that nobody was there any more to be answered. No standard status does; this one is nginx's
@@ -103,6 +103,15 @@ pub(crate) struct Record {
     ttfb: Option<Duration>,
     overhead: Option<Duration>,
     line: Option<Box<AccessLine>>,
+    call: Option<Box<Call>>,
+}
+
+/// A call of gRPC that is counted by its method.
+#[derive(Debug)]
+struct Call {
+    row: Arc<CallRow>,
+    /// As the upstream, or the proxy for it, told the client.
+    code: Option<u8>,
 }
 
 /// What kind of answer it became: the lifetime of a stream is no latency.
@@ -129,6 +138,7 @@ impl Record {
             ttfb: None,
             overhead: None,
             line: None,
+            call: None,
         }
     }
 
@@ -146,6 +156,21 @@ impl Record {
         let row = Arc::clone(row.unwrap_or(&self.recorder.metrics.unmatched));
         row.shard(self.recorder.worker).started();
         self.row = Some(row);
+    }
+
+    /// It is a call of this method.
+    pub(crate) fn calls(&mut self, row: &Arc<CallRow>) {
+        let row = Arc::clone(row);
+        self.call = Some(Box::new(Call { row, code: None }));
+    }
+
+    /// The place for the code of a call that is counted by its method.
+    pub(crate) fn code(&mut self) -> Option<&mut Option<u8>> {
+        self.call.as_mut().map(|call| &mut call.code)
+    }
+
+    pub(crate) fn worker(&self) -> usize {
+        self.recorder.worker
     }
 
     pub(crate) fn started(&self) -> Instant {
@@ -236,6 +261,11 @@ impl Drop for Record {
             shard.bytes(bytes_in, self.bytes_out);
             shard.ended(self.method, status, why);
         });
+        if let Some(call) = self.call.take() {
+            // What ended before it was told a code.
+            let code = call.code.or_else(|| why.grpc_code());
+            call.row.ended(self.recorder.worker, code, duration);
+        }
         if let (Some(mut line), Some(row)) = (self.line.take(), &self.row) {
             line.close(
                 row,

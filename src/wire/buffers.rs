@@ -1,5 +1,5 @@
-//! Buffers that connections of one worker share: an idle connection holds none, and a busy one
-//! allocates none.
+//! Buffers that connections of one worker share, to read into and to write out of: an idle connection
+//! holds none, and a busy one allocates none.
 
 use std::cell::{Cell, RefCell};
 
@@ -79,6 +79,35 @@ pub(super) fn give_back(buffer: &mut BytesMut) {
         let before = spare.last.replace(buffer);
         if before.capacity() > 0 {
             keep(&mut spare.others.borrow_mut(), before);
+        }
+    });
+}
+
+/// Room for most heads and a small body.
+const OUTPUT: usize = 16 * 1024;
+
+thread_local! {
+    static OUTPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty one to be filled and written out.
+pub(super) fn output() -> Vec<u8> {
+    let spare = OUTPUTS.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| Vec::with_capacity(OUTPUT))
+}
+
+/// Takes back the memory of what was written.
+pub(super) fn give_back_output(output: &mut Vec<u8>) {
+    let mut output = std::mem::take(output);
+    if !(OUTPUT..=2 * OUTPUT).contains(&output.capacity()) {
+        return;
+    }
+    output.clear();
+    // A thread that ends has given up its spares already.
+    let _ = OUTPUTS.try_with(|outputs| {
+        let mut outputs = outputs.borrow_mut();
+        if outputs.len() < MOST {
+            outputs.push(output);
         }
     });
 }

@@ -164,7 +164,7 @@ fn check_line_ends(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The line before a chunk of this many bytes, which are not 0. After the chunk comes CR LF.
-pub fn encode_size(size: usize, out: &mut BytesMut) {
+pub fn encode_size(size: usize, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut line = [0; 18];
     let mut at = 16;
@@ -185,7 +185,7 @@ pub fn encode_size(size: usize, out: &mut BytesMut) {
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// The end of a body with trailers.
-pub fn encode_end(trailers: &HeaderMap, out: &mut BytesMut) {
+pub fn encode_end(trailers: &HeaderMap, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     super::encode::fields(trailers, out);
     out.extend_from_slice(b"\r\n");
@@ -270,7 +270,7 @@ mod tests {
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..300), 0..8),
             cut in 1_usize..50,
         ) {
-            let mut encoded = BytesMut::new();
+            let mut encoded = Vec::new();
             for chunk in &chunks {
                 encode_size(chunk.len(), &mut encoded);
                 encoded.extend_from_slice(chunk);

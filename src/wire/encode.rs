@@ -1,6 +1,5 @@
 //! The bytes of a head, written into a buffer that is used again.
 
-use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::message::forwarded_text::ForwardedLines;
@@ -17,7 +16,7 @@ pub struct Head<'a> {
 }
 
 /// A request line and its fields, to the empty line.
-pub fn request(head: &Head<'_>, out: &mut BytesMut) {
+pub fn request(head: &Head<'_>, out: &mut Vec<u8>) {
     let target = head.target;
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.extend_from_slice(b" ");
@@ -36,7 +35,7 @@ pub fn request(head: &Head<'_>, out: &mut BytesMut) {
 
 /// A status line and its fields, to the empty line. An HTTP/1.0 client is answered in HTTP/1.1 too,
 /// as RFC 9110 section 6.2 asks; what it cannot read is not sent to it.
-pub fn response(status: StatusCode, headers: &HeaderMap, out: &mut BytesMut) {
+pub fn response(status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.extend_from_slice(b" ");
@@ -47,7 +46,7 @@ pub fn response(status: StatusCode, headers: &HeaderMap, out: &mut BytesMut) {
 }
 
 /// Fields, each on its line, in the map's order.
-pub(super) fn fields(headers: &HeaderMap, out: &mut BytesMut) {
+pub(super) fn fields(headers: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in headers {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");

@@ -103,7 +103,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
 }
 
 /// Digits and nothing else: no sign, no space.
-pub(super) fn number(value: &HeaderValue) -> Option<u64> {
+pub(crate) fn number(value: &HeaderValue) -> Option<u64> {
     let digits = value.as_bytes();
     let add = |number: u64, digit: &u8| {
         let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;

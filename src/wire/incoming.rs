@@ -53,10 +53,7 @@ impl Incoming {
                 let take = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(buffer.len());
-                *left -= take as u64;
-                if *left == 0 {
-                    *self = Self::Done;
-                }
+                self.took(take as u64);
                 Ok(Step::Frame(Frame::data(buffer.split_to(take).freeze())))
             }
             Self::Chunked(decoder) => Ok(match decoder.decode(buffer)? {
@@ -71,6 +68,16 @@ impl Incoming {
                     }
                 }
             }),
+        }
+    }
+
+    /// So many bytes were taken by other ways.
+    pub(super) fn took(&mut self, bytes: u64) {
+        if let Self::Known(left) = self {
+            *left = left.saturating_sub(bytes);
+            if *left == 0 {
+                *self = Self::Done;
+            }
         }
     }
 

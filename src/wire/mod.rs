@@ -11,6 +11,7 @@ pub mod encode;
 mod fault;
 pub mod framing;
 mod head_end;
+mod heads;
 mod incoming;
 mod outgoing;
 pub mod parse;
@@ -22,7 +23,7 @@ mod target;
 mod upgraded;
 
 pub use framing::{BodyLength, Reuse};
-pub use outgoing::Sent;
+pub use outgoing::{Piece, Sent};
 pub use parse::{Limits, RequestHead, ResponseHead};
 pub use refusal::Refusal;
 pub use upgraded::{OnUpgrade, Upgraded};

@@ -9,7 +9,11 @@ use http_body::{Body, Frame};
 
 use super::chunked::{LAST_CHUNK, encode_end, encode_size};
 use super::socket::Outgoing;
-use crate::net::WriteHalf;
+use crate::net::{Pipe, WriteHalf};
+
+/// Of a body of which so much is still to come, pieces come in pipes. For less, the copy costs less than
+/// the calls.
+const LONG: u64 = 32 * 1024;
 
 /// How the body is framed on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,11 @@ pub(super) enum Framing {
 
 /// The body of a message that is sent.
 pub trait Sent: Body<Data = Bytes, Error = axum::Error> + Unpin {
+    /// What comes next, as a frame or in a pipe, for a receiver that takes either.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Next {
+        poll_frame(self, cx)
+    }
+
     /// Asked while the receiver takes nothing and so no frame is wanted: must it end early, as if it
     /// were whole, or broken off?
     fn poll_end(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
@@ -38,6 +47,24 @@ pub trait Sent: Body<Data = Bytes, Error = axum::Error> + Unpin {
 
 impl Sent for axum::body::Body {}
 
+/// What comes of a body.
+#[derive(Debug)]
+pub enum Piece {
+    Frame(Frame<Bytes>),
+    /// Bytes that the kernel has moved, and has to be asked to move on.
+    Pipe(Pipe),
+}
+
+type Next = Poll<Option<Result<Piece, axum::Error>>>;
+
+pub(super) fn poll_frame<B>(body: &mut B, cx: &mut Context<'_>) -> Next
+where
+    B: Body<Data = Bytes, Error = axum::Error> + Unpin + ?Sized,
+{
+    let frame = Pin::new(body).poll_frame(cx);
+    frame.map(|frame| frame.map(|frame| frame.map(Piece::Frame)))
+}
+
 /// Sends a head that is encoded already and the body after it.
 #[derive(Debug)]
 pub(super) struct Sender<B> {
@@ -50,7 +77,7 @@ pub(super) struct Sender<B> {
     broken: Option<axum::Error>,
 }
 
-/// What comes of a body.
+/// What is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum More {
     Frames,
@@ -119,8 +146,13 @@ impl<B: Sent> Sender<B> {
                     }
                     _ => break,
                 };
-                match Pin::new(body).poll_frame(cx) {
-                    Poll::Ready(Some(Ok(frame))) => self.take(frame),
+                let long = matches!(self.framing, Framing::Known(LONG..));
+                let next = match long && self.out.is_empty() && stream.takes_pipes() {
+                    true => body.poll_piece(cx),
+                    false => poll_frame(body, cx),
+                };
+                match next {
+                    Poll::Ready(Some(Ok(piece))) => self.take(piece),
                     Poll::Ready(Some(Err(error))) => self.break_off(error),
                     Poll::Ready(None) => self.end(),
                     Poll::Pending => {
@@ -157,23 +189,35 @@ impl<B: Sent> Sender<B> {
         Poll::Pending
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) {
+    fn take(&mut self, piece: Piece) {
+        match piece {
+            Piece::Frame(frame) => self.take_frame(frame),
+            Piece::Pipe(pipe) => {
+                if self.promised(pipe.len()) {
+                    self.out.pipe(pipe);
+                }
+            }
+        }
+        // What is promised and sent is not waited for to end.
+        if self.framing == Framing::Known(0) {
+            self.more = More::Nothing;
+        }
+    }
+
+    fn take_frame(&mut self, frame: Frame<Bytes>) {
         match frame.into_data() {
             Ok(data) if data.is_empty() => {}
-            Ok(data) => match &mut self.framing {
+            Ok(data) => match self.framing {
                 Framing::UntilClose => self.out.push(data, b""),
                 Framing::Chunked => {
                     encode_size(data.len(), self.out.head());
                     self.out.push(data, b"\r\n");
                 }
-                Framing::Known(left) => match left.checked_sub(data.len() as u64) {
-                    // More than was promised would be read as the next message.
-                    None => return self.break_off(wrong_length()),
-                    Some(rest) => {
-                        *left = rest;
+                Framing::Known(_) => {
+                    if self.promised(data.len()) {
                         self.out.push(data, b"");
                     }
-                },
+                }
             },
             Err(frame) => {
                 if let (Ok(trailers), Framing::Chunked) = (frame.into_trailers(), self.framing) {
@@ -182,10 +226,19 @@ impl<B: Sent> Sender<B> {
                 }
             }
         }
-        // What is promised and sent is not waited for to end.
-        if self.framing == Framing::Known(0) {
-            self.more = More::Nothing;
+    }
+
+    /// Is so much of a known length still to come? More than was promised would be read as the next
+    /// message.
+    fn promised(&mut self, length: usize) -> bool {
+        let Framing::Known(left) = &mut self.framing else {
+            return false;
+        };
+        match left.checked_sub(length as u64) {
+            Some(rest) => *left = rest,
+            None => self.break_off(wrong_length()),
         }
+        self.broken.is_none()
     }
 
     fn end(&mut self) {

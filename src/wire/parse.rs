@@ -1,19 +1,15 @@
 //! The head of a message: httparse finds the parts, and what it lets pass is checked here.
-//!
-//! A head is copied once, whole, out of the buffer that was read into, and its values are slices of
-//! that copy. Slices of the buffer itself would keep all of it for as long as the request takes, and
-//! the next read would go to memory that the processor's cache does not hold.
 
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
 use httparse::{Header, ParserConfig, Status};
 
 use super::head_end::{check_unfinished, head_end, is_line_too_long, is_sound, is_worth_parsing};
+use super::heads::Head;
 use super::{Refusal, fault, target};
 use crate::config::{ListenerLimit, Size};
-use crate::message::maps;
 
 /// Fields that fit on the stack. More are not taken whatever the limits say.
 const MOST_FIELDS: usize = 256;
@@ -57,12 +53,13 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    pub fn into_request<B>(self, body: B) -> Request<B> {
+    /// The request with this head, of which only the version stays.
+    pub fn take_request<B>(&mut self, body: B) -> Request<B> {
         let mut request = Request::new(body);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
+        *request.method_mut() = mem::take(&mut self.method);
+        *request.uri_mut() = mem::take(&mut self.uri);
         *request.version_mut() = self.version;
-        *request.headers_mut() = self.headers;
+        *request.headers_mut() = mem::take(&mut self.headers);
         request
     }
 }
@@ -107,7 +104,7 @@ pub fn request(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<RequestH
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refusal::RequestLine)?;
     let uri = target::parse(&method, head.part(path.as_bytes()))?;
     let version = version(parsed.version)?;
-    let headers = headers(&head, parsed.headers, limits, SPARE_IN_REQUEST)?;
+    let headers = head.fields(parsed.headers, |_| false, limits, SPARE_IN_REQUEST)?;
     buffer.advance(end);
     Ok(Some(RequestHead {
         method,
@@ -161,7 +158,8 @@ pub fn response(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Respons
         .ok_or(Refusal::StatusLine)?;
     let version = version(parsed.version)?;
     let head = Head::copy(buffer, end);
-    let headers = headers(&head, parsed.headers, limits, SPARE_IN_RESPONSE)?;
+    let idle = |field: &Header<'_>| version == Version::HTTP_11 && is_keep_alive(field);
+    let headers = head.fields(parsed.headers, idle, limits, SPARE_IN_RESPONSE)?;
     buffer.advance(end);
     Ok(Some(ResponseHead {
         status,
@@ -170,26 +168,9 @@ pub fn response(buffer: &mut BytesMut, limits: &Limits) -> Result<Option<Respons
     }))
 }
 
-/// A copy of a head, for slices of it.
-struct Head {
-    bytes: Bytes,
-    /// Where the original begins.
-    base: usize,
-}
-
-impl Head {
-    fn copy(buffer: &[u8], length: usize) -> Self {
-        Self {
-            bytes: Bytes::copy_from_slice(&buffer[..length]),
-            base: buffer.as_ptr().addr(),
-        }
-    }
-
-    /// The same bytes as `part` of the original.
-    fn part(&self, part: &[u8]) -> Bytes {
-        let begin = part.as_ptr().addr() - self.base;
-        self.bytes.slice(begin..begin + part.len())
-    }
+/// Many say it with each answer. In HTTP/1.1 it tells nothing, and it would only be taken away again.
+fn is_keep_alive(field: &Header<'_>) -> bool {
+    field.name.eq_ignore_ascii_case("connection") && field.value.eq_ignore_ascii_case(b"keep-alive")
 }
 
 fn version(minor: Option<u8>) -> Result<Version, Refusal> {
@@ -198,28 +179,6 @@ fn version(minor: Option<u8>) -> Result<Version, Refusal> {
         Some(1) => Ok(Version::HTTP_11),
         _ => Err(Refusal::Version),
     }
-}
-
-fn headers(
-    head: &Head,
-    fields: &[Header<'_>],
-    limits: &Limits,
-    spare: usize,
-) -> Result<HeaderMap, Refusal> {
-    if fields.len() > limits.fields {
-        return Err(Refusal::TooManyHeaders);
-    }
-    let mut headers = maps::take(fields.len() + spare);
-    for field in fields {
-        let name =
-            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refusal::HeaderName)?;
-        let value = HeaderValue::from_maybe_shared(head.part(field.value))
-            .map_err(|_| Refusal::HeaderValue)?;
-        headers
-            .try_append(name, value)
-            .map_err(|_| Refusal::TooManyHeaders)?;
-    }
-    Ok(headers)
 }
 
 #[cfg(test)]
@@ -330,6 +289,9 @@ mod tests {
         );
         assert!(parsed("HTTP/1.0 204\r\n\r\n").unwrap().is_some());
         assert!(parsed("HTTP/1.1 200 OK\r\n").unwrap().is_none());
+        let said = |text: &str| parsed(text).unwrap().unwrap().headers.len();
+        assert_eq!(said("HTTP/1.1 200 OK\r\nConnection: Keep-Alive\r\n\r\n"), 0);
+        assert_eq!(said("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n"), 1);
         for (text, expected) in [
             ("HTTP/1.1 200 OK\nA: b\r\n\r\n", Refusal::LineEnd),
             ("HTTP/1.1 2000 OK\r\n\r\n", Refusal::StatusLine),

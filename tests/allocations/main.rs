@@ -29,7 +29,7 @@ const REQUEST: &[u8] = b"GET /path?query HTTP/1.1\r\nHost: example.com\r\nUser-A
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: o\r\nContent-Type: text/plain\r\n\
                         Connection: keep-alive\r\nContent-Length: 5\r\n\r\nhello";
 const REQUESTS: usize = 2_000;
-const MOST: f64 = 12.0;
+const MOST: f64 = 4.0;
 const IDLE: usize = 48;
 const TOGETHER: &[u8] = b"GET /together";
 /// Far less than a buffer, of which the worker may keep some that nobody holds.

@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Authority, DEADLINE, Origin, Reply, TlsSite, eventually, free_port, route, tool, within,
+    Authority, DEADLINE, Origin, Reply, TlsSite, eventually, free_port, peer, route, tool, within,
 };
-use crate::peers::peer;
 use crate::programs::Server;
 
 const PAGE: &str = include_str!("../peers/websocket.html");
@@ -63,7 +62,7 @@ impl Drop for Browser {
 #[ignore = "needs chromium and the Python websockets package; make test runs it"]
 fn chromium_talks_websocket_on_the_connection_that_its_page_came_by() {
     let port = free_port();
-    let echo = Server::start(peer(&["serve", &port.to_string()]), port);
+    let echo = Server::start(peer("websocket.py", &["serve", &port.to_string()]), port);
     let origin = Origin::new(|received| match received.target.as_str() {
         "/" => Reply::Whole(
             200,

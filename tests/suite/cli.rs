@@ -111,7 +111,7 @@ fn with_to_it_stands_in_front_of_one_app() {
 
 #[test]
 fn an_app_that_cannot_be_is_refused_with_what_to_write() {
-    for url in ["127.0.0.1:3000", "https://a", "http://a\"b", "http://a/?q"] {
+    for url in ["127.0.0.1:3000", "ftp://a", "http://a\"b", "http://a/?q"] {
         let (good, _, error) = run(&["--to", url, "--listen", "127.0.0.1:0"]);
         assert!(
             !good && error.contains("http://127.0.0.1:3000"),

@@ -32,7 +32,7 @@ fn check(text: &str) -> Result<(), String> {
     }
 }
 
-/// The error pages and certificates that a text names, whatever is quoted and ends as they do, with
+/// The error pages, lists of clients and certificates that a text names, whatever is quoted and ends as they do, with
 /// something good in each.
 fn named_files(text: &str) -> Vec<(&str, String)> {
     let authority = Authority::new();
@@ -46,6 +46,7 @@ fn named_files(text: &str) -> Vec<(&str, String)> {
     let file = quoted.filter_map(|name| {
         let content = match name.rsplit_once('.')? {
             (_, "html" | "json") => "a page".to_owned(),
+            (_, "txt") => "192.0.2.1 # somebody\n".to_owned(),
             (stem, "pem") => pair(stem).cert,
             (stem, "key") => pair(stem).key,
             _ => return None,

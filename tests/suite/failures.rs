@@ -11,14 +11,14 @@ use socket2::{Domain, Socket, Type};
 use crate::harness::{DEADLINE, Origin, Proxy, Reply, Response, free_port, request};
 
 /// A socket whose queue is full: the kernel drops whoever knocks.
-struct BlackHole {
-    address: SocketAddr,
+pub(crate) struct BlackHole {
+    pub(crate) address: SocketAddr,
     _socket: Socket,
     _queue: Vec<TcpStream>,
 }
 
 impl BlackHole {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket
             .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())

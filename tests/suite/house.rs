@@ -9,7 +9,7 @@ const FLOORS: [&[&str]; 13] = [
     &["metrics"],
     &["message", "net", "telemetry"],
     &["wire"],
-    &["upstream"],
+    &["upstream", "gate"],
     &["route"],
     &["snapshot"],
     &["proxy"],

@@ -1,29 +1,16 @@
 //! WebSocket ends of a library that is not ours in a language that is not ours.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Lasting, free_port, tool};
+use crate::harness::{Lasting, free_port, peer};
 use crate::programs::Server;
 
 const ROUNDS: usize = 50;
 /// Of the text in each round, which a deflated connection does not send as it is.
 const TEXT: usize = 2 * 2000 * 60;
-
-/// One end of those of `tests/peers/websocket.py`.
-pub(crate) fn peer(arguments: &[&str]) -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = tool("python3");
-    command
-        .env("PYTHONPATH", root.join("target/components/python"))
-        .arg("-B")
-        .arg(root.join("tests/peers/websocket.py"))
-        .args(arguments);
-    command
-}
 
 /// The client, one round of messages at a time.
 struct Talk {
@@ -33,7 +20,7 @@ struct Talk {
 
 impl Talk {
     fn start(url: &str) -> Self {
-        let mut command = peer(&["talk", url]);
+        let mut command = peer("websocket.py", &["talk", url]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let said = BufReader::new(process.stdout.take().unwrap());
@@ -61,7 +48,7 @@ impl Talk {
 #[ignore = "needs the Python websockets package; make test runs it"]
 fn python_ends_agree_on_compression_and_talk_through_fifty_reloads() {
     let port = free_port();
-    let server = Server::start(peer(&["serve", &port.to_string()]), port);
+    let server = Server::start(peer("websocket.py", &["serve", &port.to_string()]), port);
     let (lasting, proxy) = Lasting::to(&[("python", &server.url())]);
     let mut talk = Talk::start(&format!("ws://{}/python/socket", proxy.address()));
     for round in 0..ROUNDS {

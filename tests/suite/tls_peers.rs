@@ -167,6 +167,16 @@ fn openssl_gets_nowhere_with_what_is_old_or_unknown() {
         .counts(failures, &[("reason", "no_protocol")], 1.0);
 }
 
+/// RFC 9113 section 9.2.1: TLS 1.2 could.
+#[test]
+#[ignore = "needs openssl; make test runs it"]
+fn openssl_may_not_begin_anew_in_the_middle() {
+    let site = serve();
+    let request = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+    let (good, said) = site.openssl(&["-tls1_2"], &[request, "R\n"]);
+    assert!(!good && said.contains("no renegotiation"), "{said}");
+}
+
 #[test]
 #[ignore = "needs openssl; make test runs it"]
 fn openssl_may_change_its_keys_in_the_middle() {

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::super::plain::{Plain, PlainRead, PlainWrite};
-use super::client::Identity;
+use super::client_auth::Identity;
 use super::stream::{Session, TlsStream};
 use super::{HTTP2, Secured, Tls};
 use crate::metrics::{HandshakeFailure, Handshaken};
@@ -76,20 +75,7 @@ pub(crate) async fn accept(
         Err((error, alert)) => return Err(tell(alert, error, read, write).await),
     };
     let mut session = Session::new(read, Connection::Server(connection));
-    let ended = poll_fn(|cx| {
-        loop {
-            ready!(session.poll_send(&write, cx)).map_err(|_| None)?;
-            if !session.tls.is_handshaking() {
-                return Poll::Ready(Ok(()));
-            }
-            let fed = ready!(session.poll_handshake_input(cx)).map_err(|_| None)?;
-            if let Err(error) = fed {
-                let _ = session.send(&write);
-                return Poll::Ready(Err(Some(error)));
-            }
-        }
-    })
-    .await;
+    let ended = poll_fn(|cx| session.poll_handshake(&write, cx)).await;
     match ended {
         Ok(()) => {}
         Err(None) => return Err(gone()),

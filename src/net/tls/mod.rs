@@ -1,19 +1,24 @@
-//! TLS: whose certificate is shown, what is asked of the client, and the handshake. rustls does the
+//! TLS: whose certificate is shown, what is asked of the other side, and the handshake. rustls does the
 //! protocol and aws-lc-rs the cryptography; what they hold safe is what is spoken, with nothing to tune.
 
 mod accept;
 mod certificate;
-mod client;
+mod client_auth;
+mod connect;
+mod handshake;
 pub(crate) mod local;
 mod policy;
+mod roots;
 mod sealed;
 mod sites;
 mod stream;
 
 pub(crate) use accept::{Unaccepted, accept};
 pub(crate) use certificate::{Certificate, Fault, Part};
-pub(crate) use client::verifier;
+pub(crate) use client_auth::verifier;
+pub(crate) use connect::{ClientTls, Unconnected, Wanted, alert, connect};
 pub(crate) use policy::{Asks, IdentityHeaders, Policy};
+pub(crate) use roots::{Roots, roots, roots_of_system};
 pub(crate) use sites::{Entry, Sites};
 pub(crate) use stream::TlsStream;
 

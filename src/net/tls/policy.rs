@@ -8,7 +8,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::{Error, ServerConfig};
 
-use super::client::Identity;
+use super::client_auth::Identity;
 use super::{HTTP1, HTTP2, Sites, provider};
 
 /// The keys of session tickets. A ticket is worth what the handshake was that it came from, so these

@@ -39,7 +39,7 @@ const READ: std::ops::RangeInclusive<usize> = RECORD..=64 * 1024;
 thread_local! {
     /// Records on their way from a socket to a session. Of the thread, so that an idle connection
     /// holds no buffer for them.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; *READ.end()].into());
+    pub(super) static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; *READ.end()].into());
 }
 
 impl TlsStream {
@@ -70,10 +70,18 @@ impl TlsStream {
     }
 
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_by(buffer, PlainRead::try_read)
+    }
+
+    fn read_by(
+        &self,
+        buffer: &mut [u8],
+        read: impl Fn(&PlainRead, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let session = &mut *self.lock();
         let mut out = ReadBuf::new(buffer);
-        let read = session.poll_read(&self.write, &mut out, |read, raw| {
-            match read.try_read(raw.initialize_unfilled()) {
+        let read = session.poll_read(&self.write, &mut out, |half, raw| {
+            match read(half, raw.initialize_unfilled()) {
                 Ok(length) => {
                     raw.advance(length);
                     Poll::Ready(Ok(()))
@@ -100,9 +108,10 @@ impl TlsStream {
         }
     }
 
-    /// How many of one byte are there to be read, of a record or of none.
+    /// How many of one byte are there to be read, asked of the kernel and not of the poller. What is said
+    /// between two sessions of TLS only, as a ticket, is taken in and is none.
     pub(crate) fn peek(&self) -> io::Result<usize> {
-        self.lock().read.peek()
+        self.read_by(&mut [0], PlainRead::read_now)
     }
 
     /// Bytes count as written when the records that hold them are with the socket. What would block
@@ -237,6 +246,8 @@ impl Session {
             // An answer to a change of keys, or an alert; if there is no room, before the next write.
             let _ = self.send(write);
             self.broken = fed.is_err();
+            // What it is tells whether the peer will have none of us.
+            fed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
     }
 
@@ -249,27 +260,6 @@ impl Session {
             Err(_) => return Err(rustls::Error::PeerSentOversizedRecord),
         }
         self.tls.process_new_packets().map(|_| ())
-    }
-
-    /// Reads from the socket and takes all of it in, up to the end of the handshake.
-    pub(super) fn poll_handshake_input(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Result<(), rustls::Error>>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let mut raw = ReadBuf::new(scratch);
-            ready!(Pin::new(&mut self.read).poll_read(cx, &mut raw))?;
-            let mut rest = raw.filled();
-            if rest.is_empty() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            let mut fed = Ok(());
-            while fed.is_ok() && !rest.is_empty() && self.tls.is_handshaking() {
-                fed = self.feed(&mut rest);
-            }
-            self.raw.extend_from_slice(rest);
-            Poll::Ready(Ok(fed))
-        })
     }
 
     /// Sends what is encrypted until none is left.

@@ -54,8 +54,7 @@ fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
     for (name, value) in &head.headers {
         // As long as it would be in HTTP/1.1.
         length += name.as_str().len() + value.len() + 4;
-        let spaced = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        if spaced(value.as_bytes().first()) || spaced(value.as_bytes().last()) {
+        if is_spaced(value) {
             return Err(Refusal::SpacedValue);
         }
     }
@@ -64,6 +63,12 @@ fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
     }
     // Of two lengths h2 has looked at one.
     framing::request(Version::HTTP_11, &head.headers).map(drop)
+}
+
+/// HTTP/1.1 would read it without the space, which RFC 9113 section 8.2.1 lets nobody send.
+fn is_spaced(value: &HeaderValue) -> bool {
+    let spaced = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    spaced(value.as_bytes().first()) || spaced(value.as_bytes().last())
 }
 
 /// HTTP/2 sends cookies in crumbs, which HTTP/1.1 reads from one field only (RFC 9113 section 8.2.3).
@@ -79,7 +84,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Its trailers must not say what only a head may.
+/// Its trailers must not say what only a head may, and their values are as those of a head.
 struct RequestBody(Incoming);
 
 impl http_body::Body for RequestBody {
@@ -91,8 +96,10 @@ impl http_body::Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
-        let forbidden =
-            |trailers: &HeaderMap| HEAD_ONLY.iter().any(|name| trailers.contains_key(name));
+        let forbidden = |trailers: &HeaderMap| {
+            HEAD_ONLY.iter().any(|name| trailers.contains_key(name))
+                || trailers.values().any(is_spaced)
+        };
         Poll::Ready(match frame {
             Some(Ok(frame)) if frame.trailers_ref().is_some_and(forbidden) => {
                 Some(Err(axum::Error::new(Refusal::Trailers)))

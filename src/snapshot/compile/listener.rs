@@ -7,12 +7,14 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::super::{Listener, Snapshot, Tlses};
-use super::{Surroundings, fingerprint, tls};
+use super::{Surroundings, fingerprint, gate, tls};
 use crate::config::{
     self, Address, Config, Hsts, Http2, Http2Table, KeyPath, ListenerLimit, ListenerTimeout, Peers,
     Problem, RedirectToHttps,
 };
+use crate::gate::Gates;
 use crate::message::forwarded::Trusted;
+use crate::metrics::GateOf;
 use crate::net::Seldom;
 use crate::net::tls::Tls;
 use crate::wire::{Limits, server::Terms};
@@ -62,6 +64,29 @@ pub(super) fn compile(
     (listeners, tlses)
 }
 
+/// The gates of listeners, by their names; none if no listener has one.
+pub(super) fn gates(
+    config: &Config,
+    surroundings: Surroundings<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<HashMap<String, Gates>> {
+    let guarded = config.listener.iter().enumerate();
+    let guarded = guarded.filter(|(_, listener)| listener.access.is_some());
+    let gates = guarded.map(|(index, listener)| {
+        let (name, at) = (name(listener), KeyPath::from("listener").index(index));
+        let desk = gate::Desk {
+            of: GateOf::Listener(&name),
+            files: &config.list_files,
+            surroundings,
+            at: &at,
+        };
+        let gates = desk.gates(listener.access.as_ref(), problems);
+        (name, gates)
+    });
+    let gates: HashMap<String, Gates> = gates.collect();
+    (!gates.is_empty()).then_some(gates)
+}
+
 /// The label of its metrics.
 fn name(listener: &config::Listener) -> String {
     let address = || listener.address.to_string();
@@ -99,6 +124,7 @@ fn wanted(config: &Config) -> Vec<(KeyPath, config::Listener)> {
                 redirect_to_https: None,
                 hsts: None,
                 http2,
+                access: None,
                 timeout,
                 limit,
             },
@@ -130,6 +156,8 @@ fn build(
         http2,
         timeout,
         limit,
+        // Beside the listeners, too: see `gates`.
+        access: _,
         name: _,
     } = listener;
     let redirect = match redirect_to_https {

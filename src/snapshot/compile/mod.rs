@@ -4,17 +4,22 @@
 //! this same function. What the previous snapshot has and the new Config did not change is carried
 //! over by `Arc`: routes, upstreams with their pools, counters, listeners with their drains.
 
+mod calls;
 mod client_auth;
 mod error_page;
+mod gate;
 mod header;
+mod health;
 mod listener;
 mod local;
+mod matcher;
 mod name;
 mod process;
 mod route;
 mod tls;
 mod upgrade;
 mod upstream;
+mod upstream_tls;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
@@ -74,6 +79,7 @@ pub(crate) fn compile(
         access_log: config.log.access,
         shutdown_grace: config.server.shutdown_grace.0,
         drain_timeout: config.reload.drain_timeout,
+        access: listener::gates(config, surroundings, &mut problems),
         listeners,
         identity_headers: identity_headers(tls.values()),
         tls,

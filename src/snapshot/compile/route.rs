@@ -3,22 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::super::Snapshot;
 use super::header::{header_value, rules};
 use super::name::{LONGEST_NAME, equal_unnamed, made_name};
 use super::upgrade::upgrades;
 use super::upstream::Upstreams;
-use super::{Surroundings, at, fingerprint, sound};
-use crate::config::{self, Config, EncodedSlash, KeyPath, Problem};
+use super::{Surroundings, at, calls, fingerprint, gate, matcher, sound};
+use crate::config::{self, Config, EncodedSlash, KeyPath, ListFiles, Problem};
 use crate::message::host::HostPolicy;
 use crate::message::template::Template;
-use crate::metrics::UNMATCHED;
-use crate::route::{
-    Action, Forward, HostPattern, Matcher, PathPattern, Predicates, Redirect, Respond, Rewrite,
-    Route, Timeouts,
-};
+use crate::metrics::{GateOf, UNMATCHED};
+use crate::route::{Action, Forward, HostPattern, Redirect, Respond, Rewrite, Route, Timeouts};
 
 pub(super) fn compile(
     config: &Config,
@@ -42,6 +39,7 @@ pub(super) fn compile(
         let mut compiler = Compiler {
             route,
             at: at(index),
+            lists: &config.list_files,
             surroundings,
             upstreams,
             problems,
@@ -65,6 +63,7 @@ pub(super) fn compile(
 struct Compiler<'a, 'b> {
     route: &'a config::Route,
     at: KeyPath,
+    lists: &'a ListFiles,
     surroundings: Surroundings<'a>,
     upstreams: &'a mut Upstreams<'b>,
     problems: &'a mut Vec<Problem>,
@@ -72,14 +71,22 @@ struct Compiler<'a, 'b> {
 
 impl Compiler<'_, '_> {
     fn compile(&mut self, name: String, known: &HashMap<&str, &Arc<Route>>) -> Arc<Route> {
-        let matcher = self.matcher();
+        let matcher = matcher::compile(self.route, &self.at, self.problems);
         let parts = matcher.parts();
         let action = self.action(&parts);
         let place = self.at.key("response_header");
         let response_rules = rules(&self.route.response_header, &parts, &place, self.problems);
         let upstream = self.route.upstream.as_deref();
         let upstream = upstream.and_then(|upstream| self.upstreams.fingerprint(upstream));
-        let fingerprint = fingerprint(&(&name, self.route, upstream));
+        let (at, access) = (self.at.clone(), self.route.access.as_ref());
+        let desk = gate::Desk {
+            of: GateOf::Route(&name),
+            files: self.lists,
+            surroundings: self.surroundings,
+            at: &at,
+        };
+        let gates = desk.gates(access, self.problems);
+        let fingerprint = fingerprint(&(&name, self.route, upstream, desk.content(access)));
         // Looked up by name and not only by fingerprint, so that a route renamed is one removed.
         let same = known
             .get(name.as_str())
@@ -87,8 +94,11 @@ impl Compiler<'_, '_> {
         if let Some(route) = same {
             return Arc::clone(route);
         }
+        let metrics = self.surroundings.metrics;
         Arc::new(Route {
-            row: self.surroundings.metrics.route(&name),
+            row: metrics.route(&name),
+            gates,
+            calls: calls::compile(&name, self.route, metrics, &self.at, self.problems),
             name,
             fingerprint,
             matcher,
@@ -114,43 +124,6 @@ impl Compiler<'_, '_> {
             self.problems.push(Problem::error(&place, message));
         }
         name.clone()
-    }
-
-    fn matcher(&mut self) -> Matcher {
-        let (hosts, paths) = (self.at.key("host"), self.at.key("path"));
-        let host = |text: &String| HostPattern::parse(text);
-        let path = |text: &String| PathPattern::parse(text);
-        Matcher {
-            hosts: each(self.route.host.iter().map(host), &hosts, self.problems),
-            paths: each(self.route.path.iter().map(path), &paths, self.problems),
-            predicates: self.predicates(),
-        }
-    }
-
-    fn predicates(&mut self) -> Predicates {
-        let place = self.at.key("method");
-        let mut methods = each(
-            self.route.method.iter().map(|text| method(text)),
-            &place,
-            self.problems,
-        );
-        methods.sort_by(|one, two| one.as_str().cmp(two.as_str()));
-        methods.dedup();
-        let place = self.at.key("header");
-        let header = |(name, value): (&String, &String)| predicate_header(name, value);
-        let mut headers = each(self.route.header.iter().map(header), &place, self.problems);
-        headers.sort_by(|one, two| one.0.as_str().cmp(two.0.as_str()));
-        let any = |value: &String| (value != "*").then(|| value.clone());
-        let query = self
-            .route
-            .query
-            .iter()
-            .map(|(name, value)| (name.clone(), any(value)));
-        Predicates {
-            methods,
-            headers,
-            query: query.collect(),
-        }
     }
 
     fn action(&mut self, parts: &[&str]) -> Action {
@@ -190,10 +163,7 @@ impl Compiler<'_, '_> {
 
     fn forward(&mut self, upstream: &str, parts: &[&str]) -> Option<Forward> {
         let place = self.at.key("upstream");
-        let found = self.upstreams.find(upstream).map_err(|(message, help)| {
-            self.problems
-                .push(Problem::error(&place, message).maybe_help(help));
-        });
+        let found = self.upstreams.find(upstream, &place, self.problems);
         let host = match self.route.upstream_host.as_deref() {
             None | Some("preserve") => Some(HostPolicy::Preserve),
             Some("upstream") => Some(HostPolicy::Upstream),
@@ -210,7 +180,7 @@ impl Compiler<'_, '_> {
         let place = self.at.key("request_header");
         let request_rules = rules(&self.route.request_header, parts, &place, self.problems);
         Some(Forward {
-            upstream: found.ok()?,
+            upstream: found?,
             host: host?,
             rewrite: rewrite?,
             request_rules,
@@ -315,33 +285,4 @@ impl Compiler<'_, '_> {
             body: respond.body.clone().into(),
         })
     }
-}
-
-fn each<T>(
-    results: impl Iterator<Item = Result<T, String>>,
-    at: &KeyPath,
-    problems: &mut Vec<Problem>,
-) -> Vec<T> {
-    results
-        .filter_map(|result| sound(result, at, problems))
-        .collect()
-}
-
-fn method(text: &str) -> Result<Method, String> {
-    let upper = text.to_ascii_uppercase();
-    match Method::from_bytes(text.as_bytes()) {
-        Ok(Method::CONNECT) => Err("a route cannot take CONNECT".to_owned()),
-        Ok(method) if text == upper => Ok(method),
-        Ok(_) => Err(format!("methods are upper case; write \"{upper}\"")),
-        Err(_) => Err(format!(
-            "`{text}` is not a method; write one such as \"GET\""
-        )),
-    }
-}
-
-fn predicate_header(name: &str, value: &str) -> Result<(HeaderName, Option<HeaderValue>), String> {
-    let header = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| format!("`{name}` is not a header name"))?;
-    let value = (value != "*").then(|| header_value(value)).transpose()?;
-    Ok((header, value))
 }

@@ -118,7 +118,8 @@ fn known<'a>(before: &'a Tls, wanted: &CertificateFiles) -> Option<&'a Entry> {
     entries.find(|entry| entry.label == wanted.cert && entry.key == wanted.key)
 }
 
-fn entry(
+/// The pair in its place; the one before, with a warning, while its files hold what cannot be used.
+pub(super) fn entry(
     wanted: &CertificateFiles,
     files: &TlsFiles,
     known: Option<&Entry>,

@@ -5,9 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::{SharedUpstream, Snapshot};
-use super::{Surroundings, fingerprint};
-use crate::config::{self, Address, Config, KeyPath, OneOrMany, Problem, Url, nearest};
-use crate::upstream::{Place, Pool, PoolSettings, Server, Upstream};
+use super::{Surroundings, fingerprint, health, upstream_tls};
+use crate::config::{
+    self, Address, Config, Http2, KeyPath, OneOrMany, Problem, Scheme, TlsFiles,
+    UpstreamHttp2Table, Url, nearest,
+};
+use crate::net::tls::ClientTls;
+use crate::upstream::{Check, Health, Place, Pool, PoolSettings, Server, Upstream};
 
 /// The upstreams of the snapshot being built.
 pub(super) struct Upstreams<'a> {
@@ -57,7 +61,10 @@ impl<'a> Upstreams<'a> {
                     problems.push(Problem::error(place.key("server"), message));
                 }
             }
-            self.build(name, upstream);
+            let tls = self.tls(name, upstream, &config.tls_files, &place, problems);
+            check_http2(upstream, &place, problems);
+            let check = health::compile(upstream, &place, problems);
+            self.build(name, upstream, tls, check);
         }
     }
 
@@ -72,35 +79,64 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// The upstream that a route names, or whose URL it gives.
-    pub(super) fn find(&mut self, text: &str) -> Result<Arc<Upstream>, (String, Option<String>)> {
-        if !text.contains([':', '/']) {
+    /// The upstream that the route at this place names, or whose URL it gives.
+    pub(super) fn find(
+        &mut self,
+        text: &str,
+        at: &KeyPath,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Upstream>> {
+        let mut wrong = |message: String, help: Option<String>| {
+            problems.push(Problem::error(at, message).maybe_help(help));
+        };
+        let named = !text.contains([':', '/']);
+        if named {
             self.used.insert(text.to_owned());
-            let found = self
-                .built
-                .get(text)
-                .map(|shared| Arc::clone(&shared.upstream));
-            return found.ok_or_else(|| self.unknown(text));
+        } else {
+            let url = text.parse::<Url>();
+            let checked = url.and_then(|url| self.check(&url).map(|()| url));
+            match checked {
+                Err(message) => {
+                    wrong(message, None);
+                    return None;
+                }
+                Ok(url) if !self.built.contains_key(text) => {
+                    return Some(self.inline(text, url, at, problems));
+                }
+                Ok(_) => {}
+            }
         }
-        let url: Url = text.parse().map_err(|error| (error, None))?;
-        self.check(&url).map_err(|error| (error, None))?;
-        if let Some(shared) = self.built.get(text) {
-            return Ok(Arc::clone(&shared.upstream));
+        let found = self.built.get(text);
+        if found.is_none() {
+            let (message, help) = self.unknown(text);
+            wrong(message, Some(help));
         }
-        let server = OneOrMany(vec![url]);
-        let (pool, timeout) = Default::default();
-        Ok(self.build(
-            text,
-            &config::Upstream {
-                server,
-                proxy_protocol: None,
-                pool,
-                timeout,
-            },
-        ))
+        found.map(|shared| Arc::clone(&shared.upstream))
     }
 
-    fn unknown(&self, name: &str) -> (String, Option<String>) {
+    fn inline(
+        &mut self,
+        text: &str,
+        url: Url,
+        at: &KeyPath,
+        problems: &mut Vec<Problem>,
+    ) -> Arc<Upstream> {
+        let server = OneOrMany(vec![url]);
+        let (http2, pool, timeout) = Default::default();
+        let upstream = config::Upstream {
+            server,
+            proxy_protocol: None,
+            tls: None,
+            http2,
+            health: None,
+            pool,
+            timeout,
+        };
+        let tls = self.tls(text, &upstream, &TlsFiles::default(), at, problems);
+        self.build(text, &upstream, tls, None)
+    }
+
+    fn unknown(&self, name: &str) -> (String, String) {
         let known = self
             .built
             .keys()
@@ -112,7 +148,7 @@ impl<'a> Upstreams<'a> {
                 "add a table `[upstream.{name}]`, or write a URL such as \"http://127.0.0.1:3000\""
             ),
         };
-        (format!("there is no upstream `{name}`"), Some(help))
+        (format!("there is no upstream `{name}`"), help)
     }
 
     pub(super) fn fingerprint(&self, text: &str) -> Option<u64> {
@@ -137,7 +173,28 @@ impl<'a> Upstreams<'a> {
         self.built
     }
 
-    fn build(&mut self, name: &str, config: &config::Upstream) -> Arc<Upstream> {
+    fn tls(
+        &self,
+        name: &str,
+        upstream: &config::Upstream,
+        files: &TlsFiles,
+        at: &KeyPath,
+        problems: &mut Vec<Problem>,
+    ) -> Option<ClientTls> {
+        let previous = self
+            .previous
+            .and_then(|previous| previous.upstreams.get(name));
+        let before = previous.and_then(|shared| shared.shown.as_ref());
+        upstream_tls::compile(upstream, files, before, at, problems)
+    }
+
+    fn build(
+        &mut self,
+        name: &str,
+        config: &config::Upstream,
+        tls: Option<ClientTls>,
+        check: Option<Check>,
+    ) -> Arc<Upstream> {
         let servers: Vec<Server> = config
             .server
             .iter()
@@ -148,19 +205,29 @@ impl<'a> Upstreams<'a> {
             max_idle: config.pool.max_idle,
             idle_timeout: config.pool.idle_timeout.0,
             proxy_protocol: config.proxy_protocol,
+            tls,
+            http2: match &config.http2 {
+                Http2::On(table) => table.clone(),
+                Http2::Off => UpstreamHttp2Table::default(),
+            },
         };
-        let fingerprint = fingerprint(&(name, &servers, &settings));
+        let shown = settings.tls.as_ref().and_then(ClientTls::pair).cloned();
+        let fingerprint = fingerprint(&(name, &servers, &settings, &check));
         let previous = self
             .previous
             .and_then(|previous| previous.upstreams.get(name));
         let shared = match previous {
-            Some(shared) if shared.fingerprint == fingerprint => shared.clone(),
+            Some(shared) if shared.fingerprint == fingerprint => SharedUpstream {
+                shown,
+                ..shared.clone()
+            },
             previous => {
-                let pool = previous.map(|shared| shared.upstream.pool());
-                let upstream = self.fresh(name, servers, settings, pool);
+                let before = previous.map(|shared| &*shared.upstream);
+                let upstream = self.fresh(name, servers, settings, check, before);
                 SharedUpstream {
                     fingerprint,
                     upstream: Arc::new(upstream),
+                    shown,
                 }
             }
         };
@@ -169,24 +236,63 @@ impl<'a> Upstreams<'a> {
         upstream
     }
 
-    /// A new list of servers keeps the connections to those that stay.
+    /// A new list of servers keeps the connections to those that stay, and what is known of them.
     fn fresh(
         &self,
         name: &str,
         servers: Vec<Server>,
         settings: PoolSettings,
-        previous: Option<&Arc<Pool>>,
+        check: Option<Check>,
+        before: Option<&Upstream>,
     ) -> Upstream {
         let Surroundings {
             metrics, workers, ..
         } = self.surroundings;
         let row = metrics.upstream(name);
-        let pool = match previous {
+        let known = before.and_then(Upstream::health);
+        let health = check.map(|check| Health::new(check, &servers, known));
+        let pool = match before.map(Upstream::pool) {
             Some(pool) if *pool.settings() == settings => Arc::clone(pool),
             _ => Arc::new(Pool::new(settings, workers)),
         };
-        Upstream::new(name.to_owned(), servers, pool, row, workers)
+        Upstream::new(name.to_owned(), servers, pool, row, workers, health)
     }
+}
+
+/// Values that HTTP/2 can tell a server (RFC 9113 section 6.5.2), and with which it can work.
+fn check_http2(upstream: &config::Upstream, at: &KeyPath, problems: &mut Vec<Problem>) {
+    let at = at.key("http2");
+    let table = match &upstream.http2 {
+        Http2::On(table) => table,
+        Http2::Off => {
+            if upstream
+                .server
+                .iter()
+                .any(|url| url.scheme() == Scheme::H2c)
+            {
+                let message = "a server of `h2c://` speaks nothing else";
+                let help = "begin its URL with `http://`, or leave `http2` out";
+                problems.push(Problem::error(at, message).help(help));
+            }
+            return;
+        }
+    };
+    let mut wrong = |key: &str, holds: bool, rule: &str| {
+        if !holds {
+            problems.push(Problem::error(at.key(key), rule));
+        }
+    };
+    let streams = (1..=10_000).contains(&table.max_concurrent_streams);
+    wrong(
+        "max_concurrent_streams",
+        streams,
+        "it must be from 1 to 10000",
+    );
+    let window = (64 << 10..=64 << 20).contains(&table.stream_window.0);
+    wrong("stream_window", window, "it must be from 64KiB to 64MiB");
+    let waits = !table.ping_timeout.0.is_zero() || table.ping_interval.0.is_zero();
+    let rule = "it cannot be zero; leave it out for \"5s\"";
+    wrong("ping_timeout", waits, rule);
 }
 
 /// Does a connection to this URL come to us?
@@ -200,7 +306,8 @@ fn reaches(url: &Url, own: &Address) -> bool {
                 Err(_) => return false,
             };
             let local = own.ip().is_unspecified() && ip.is_loopback();
-            own.port() == authority.port_u16().unwrap_or(80) && (own.ip() == ip || local)
+            own.port() == authority.port_u16().unwrap_or(url.scheme().port())
+                && (own.ip() == ip || local)
         }
         (Address::Unix(own), None) => url.socket() == Some(own),
         (Address::Ip(_), None) | (Address::Unix(_), Some(_)) => false,
@@ -209,10 +316,13 @@ fn reaches(url: &Url, own: &Address) -> bool {
 
 fn server(url: &Url, surroundings: Surroundings<'_>) -> Option<Server> {
     let place = match (url.authority(), url.socket()) {
-        (Some(authority), _) => Place::Host(authority.clone()),
+        (Some(authority), _) => Place::Host(authority.clone(), url.scheme()),
         (None, Some(socket)) => Place::Unix(socket.into()),
         // Without a demo origin this is only a check, and nothing will be sent.
-        (None, None) => Place::Host(surroundings.demo?.to_string().parse().ok()?),
+        (None, None) => {
+            let demo = surroundings.demo?.to_string().parse().ok()?;
+            Place::Host(demo, url.scheme())
+        }
     };
     Some(Server {
         place,

@@ -9,15 +9,17 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::super::incoming::{Incoming, Step};
-use super::{Exchange, Reclaim};
+use super::super::outgoing::{Piece, Sent, poll_frame};
+use super::{Cause, Exchange, Reclaim};
+use crate::net::Pipe;
 
 /// The body of an answer. Most are small and arrive with their head: for them nothing is allocated,
 /// and the connection is free at once.
-#[derive(Debug)]
 pub enum AnswerBody {
     Empty,
     Whole(Bytes),
-    /// It is still arriving, or somebody else made it.
+    Arriving(Box<dyn Sent + Send>),
+    /// Somebody else made it.
     Stream(Body),
 }
 
@@ -52,6 +54,7 @@ impl http_body::Body for AnswerBody {
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Self::Arriving(body) => Pin::new(body).poll_frame(cx),
             Self::Stream(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -60,6 +63,7 @@ impl http_body::Body for AnswerBody {
         match self {
             Self::Empty => true,
             Self::Whole(_) => false,
+            Self::Arriving(body) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
         }
     }
@@ -68,7 +72,17 @@ impl http_body::Body for AnswerBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Arriving(body) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Sent for AnswerBody {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
+        match self {
+            Self::Arriving(body) => body.poll_piece(cx),
+            _ => poll_frame(self, cx),
         }
     }
 }
@@ -89,15 +103,17 @@ pub(super) type Under<G> = Mutex<Option<Exchange<G>>>;
 /// the answer sends this on too when the client does not take what is written: it may be a client
 /// that reads nothing until it has sent everything.
 #[derive(Clone)]
-pub struct Rest(Arc<dyn Upload>);
+pub struct Rest(Arc<dyn SendsOn>);
 
-trait Upload: Send + Sync {
+/// A request under way.
+pub(crate) trait SendsOn: Send + Sync {
+    /// Sends what can be sent. What goes wrong is told by the body of the answer.
     fn poll_send(&self, cx: &mut Context<'_>);
 }
 
 impl Rest {
-    pub(super) fn new<G: Send + Unpin + 'static>(exchange: &Arc<Under<G>>) -> Self {
-        Self(Arc::clone(exchange) as Arc<dyn Upload>)
+    pub(crate) fn of(exchange: Arc<dyn SendsOn>) -> Self {
+        Self(exchange)
     }
 
     /// Sends what can be sent. What goes wrong is told by the body of the answer.
@@ -106,7 +122,7 @@ impl Rest {
     }
 }
 
-impl<G: Send + Unpin + 'static> Upload for Under<G> {
+impl<G: Send + Unpin + 'static> SendsOn for Under<G> {
     fn poll_send(&self, cx: &mut Context<'_>) {
         let mut exchange = self.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(exchange) = &mut *exchange {
@@ -120,6 +136,27 @@ impl<G: Send + Unpin + 'static, R: Reclaim<G>> ResponseBody<G, R> {
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What comes of a body of known length, unless some of it was read already.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Pipe>, Cause>> {
+        let mut guard = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(exchange), Incoming::Known(left)) = (&mut *guard, &self.incoming) else {
+            return Poll::Ready(Ok(None));
+        };
+        if !exchange.connection.input.is_empty() {
+            return Poll::Ready(Ok(None));
+        }
+        exchange.upload(cx);
+        let Some(pipe) = ready!(exchange.poll_pipe(*left, cx))? else {
+            return Poll::Ready(Ok(None));
+        };
+        drop(guard);
+        self.incoming.took(pipe.len() as u64);
+        if self.incoming.is_done() {
+            self.finish();
+        }
+        Poll::Ready(Ok(Some(pipe)))
+    }
+
     /// The answer has ended: the connection goes back if the request has, too, and nothing unasked
     /// came after it.
     fn finish(&mut self) {
@@ -128,6 +165,16 @@ impl<G: Send + Unpin + 'static, R: Reclaim<G>> ResponseBody<G, R> {
             .take_if(|exchange| exchange.upload.is_done());
         if let Some(exchange) = exchange {
             exchange.finish(self.keep, &mut self.reclaim);
+        }
+    }
+}
+
+impl<G: Send + Unpin + 'static, R: Reclaim<G>> Sent for ResponseBody<G, R> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, axum::Error>>> {
+        match ready!(self.poll_pipe(cx)) {
+            Ok(None) => poll_frame(self, cx),
+            Ok(Some(pipe)) => Poll::Ready(Some(Ok(Piece::Pipe(pipe)))),
+            Err(cause) => Poll::Ready(Some(Err(axum::Error::new(cause)))),
         }
     }
 }

@@ -20,9 +20,10 @@ use super::socket::{Outgoing, poll_fill};
 use super::upgraded::Upgraded;
 use super::{Limits, Refusal, Reuse, buffers, encode, framing, parse};
 use crate::message::fields::{has, lines};
-use crate::net::{ReadHalf, Stream, WriteHalf};
+use crate::net::{Pipe, ReadHalf, Stream, WriteHalf};
 use body::{ResponseBody, Under};
 
+pub(crate) use body::SendsOn;
 pub use body::{AnswerBody, Rest};
 
 /// A connection to an origin, between two exchanges.
@@ -171,7 +172,18 @@ impl<G> Exchange<G> {
     /// request has broken off.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Cause>> {
         let Connection { read, input, .. } = &mut self.connection;
-        match (poll_fill(read, input, cx), self.failed.take()) {
+        let read = poll_fill(read, input, cx);
+        self.or_failed(read)
+    }
+
+    /// The same into a pipe; none where it has to be read.
+    fn poll_pipe(&mut self, most: u64, cx: &mut Context<'_>) -> Poll<Result<Option<Pipe>, Cause>> {
+        let pipe = Pipe::poll_from(&self.connection.read, most, cx);
+        self.or_failed(pipe)
+    }
+
+    fn or_failed<T>(&mut self, read: Poll<io::Result<T>>) -> Poll<Result<T, Cause>> {
+        match (read, self.failed.take()) {
             (Poll::Ready(Ok(read)), failed) => {
                 self.failed = failed;
                 Poll::Ready(Ok(read))
@@ -270,7 +282,9 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
                 let uploads = !self.upload.is_done();
                 let exchange: Arc<Under<G>> = Arc::new(Mutex::new(Some(self)));
                 if uploads {
-                    response.extensions_mut().insert(Rest::new(&exchange));
+                    response
+                        .extensions_mut()
+                        .insert(Rest::of(Arc::clone(&exchange) as _));
                 }
                 let body = ResponseBody {
                     exchange,
@@ -278,7 +292,7 @@ impl<G: Send + Unpin + 'static> Exchange<G> {
                     keep,
                     reclaim,
                 };
-                AnswerBody::from(Body::new(body))
+                AnswerBody::Arriving(Box::new(body))
             }
         };
         response

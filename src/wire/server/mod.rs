@@ -81,7 +81,8 @@ where
     // All but waiting for a request is boxed, so that an idle connection does not hold the room that
     // a request takes.
     loop {
-        let head = match poll_fn(|cx| connection.poll_head(cx)).await {
+        let mut come = poll_fn(|cx| connection.poll_head(cx)).await;
+        let head = match &mut come {
             Ok(Come::Head(head)) => head,
             Ok(Come::Preface) => return Arc::into_inner(connection.shared)?.into_parts(),
             Ok(Come::Nothing) => {
@@ -94,14 +95,17 @@ where
                     method: Method::GET,
                     version: Version::HTTP_11,
                 };
-                let response = handler.refuse(refused);
+                let response = handler.refuse(*refused);
                 if Box::pin(connection.write(response, &request)).await.is_ok() {
                     Box::pin(connection.linger()).await;
                 }
                 return None;
             }
         };
-        match Box::pin(connection.answer(head, &handler)).await {
+        // Written into its box: `Box::pin` puts it together elsewhere, and copies it with all the room that
+        // is still empty.
+        let answer = Box::write(Box::new_uninit(), connection.answer(head, &handler));
+        match Box::into_pin(answer).await {
             Ok(Next::Request) => {}
             Ok(Next::Linger) => {
                 Box::pin(connection.linger()).await;
@@ -213,7 +217,11 @@ impl Connection<'_> {
         self.last
     }
 
-    async fn answer(&mut self, head: RequestHead, handler: &impl Handle) -> Result<Next, Gone> {
+    async fn answer(
+        &mut self,
+        head: &mut RequestHead,
+        handler: &impl Handle,
+    ) -> Result<Next, Gone> {
         let asked = Asked {
             method: head.method.clone(),
             version: head.version,
@@ -267,7 +275,7 @@ impl Connection<'_> {
 
     fn request(
         &self,
-        head: RequestHead,
+        head: &mut RequestHead,
         length: BodyLength,
     ) -> (Request<Body>, Option<oneshot::Sender<Upgraded>>) {
         let mut state = self.shared.lock();
@@ -280,7 +288,7 @@ impl Connection<'_> {
             BodyLength::Empty => Body::empty(),
             _ => Body::new(RequestBody::new(&self.shared)),
         };
-        let mut request = head.into_request(body);
+        let mut request = head.take_request(body);
         let asks = length == BodyLength::Empty && has(request.headers(), &UPGRADE);
         let upgrade = asks.then(|| {
             let (sender, on_upgrade) = OnUpgrade::new();

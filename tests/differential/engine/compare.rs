@@ -83,10 +83,7 @@ fn unlike(one: &Message, other: &Message) -> Option<&'static str> {
     [
         ("line", around(one) != around(other)),
         ("target", target(one) != target(other)),
-        (
-            "fields",
-            lower_coding(&one.fields) != lower_coding(&other.fields),
-        ),
+        ("fields", meant(one) != meant(other)),
         ("body", one.body != other.body),
         ("trailers", one.trailers != other.trailers),
         ("end", ends.is_some_and(|(one, other)| one != other)),
@@ -95,13 +92,19 @@ fn unlike(one: &Message, other: &Message) -> Option<&'static str> {
     .find_map(|(part, unlike)| unlike.then_some(part))
 }
 
-/// The name of a coding has no case, and h11 hands it out in lower case.
-fn lower_coding(fields: &Fields) -> Fields {
-    let mut fields = fields.clone();
+/// The name of a coding has no case, and h11 hands it out in lower case. That an answer of HTTP/1.1 keeps
+/// the connection need not be said, and we read over it.
+fn meant(message: &Message) -> Fields {
+    let mut fields = message.fields.clone();
     for (name, value) in &mut fields {
         if name == b"transfer-encoding" {
             value.make_ascii_lowercase();
         }
+    }
+    if matches!(&message.line[..], [version, _] if version == b"1.1") {
+        fields.retain(|(name, value)| {
+            name != b"connection" || !value.eq_ignore_ascii_case(b"keep-alive")
+        });
     }
     fields
 }

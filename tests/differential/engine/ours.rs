@@ -43,12 +43,12 @@ fn limits() -> Limits {
 /// A whole one, or none yet.
 fn request(buffer: &mut BytesMut) -> Result<Option<Message>, Refusal> {
     parse::skip_empty_line(buffer);
-    let Some(head) = parse::request(buffer, &limits())? else {
+    let Some(mut head) = parse::request(buffer, &limits())? else {
         return Ok(None);
     };
     let length = framing::request(head.version, &head.headers)?;
     let last = framing::reuse(head.version, &head.headers) == Reuse::Close;
-    let (head, ()) = head.into_request(()).into_parts();
+    let (head, ()) = head.take_request(()).into_parts();
     let line = vec![
         head.method.as_str().into(),
         head.uri.to_string().into_bytes(),

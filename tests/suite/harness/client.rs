@@ -76,6 +76,10 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
+    pub(crate) fn into_inner(self) -> S {
+        self.stream.into_inner()
+    }
+
     pub(crate) fn inner(&mut self) -> &mut S {
         self.stream.get_mut()
     }

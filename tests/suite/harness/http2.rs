@@ -163,8 +163,50 @@ pub(crate) fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
+/// The status in a block as h2 encodes it: by its place in the static table, or as a literal of three
+/// digits.
+pub(crate) fn status(block: &[u8]) -> Vec<u8> {
+    let known = ["200", "204", "206", "304", "400", "404", "500"];
+    let block = after_sizes(block);
+    match block[0] {
+        place @ 0x88..=0x8e => known[usize::from(place - 0x88)].as_bytes().to_vec(),
+        // Huffman codes of digits 0 to 2 have five bits, those of 3 to 9 six.
+        _ => huffman_digits(&block[2..2 + usize::from(block[1] & 0x7f)]),
+    }
+}
+
+/// Changes of the table's size come first (RFC 7541 section 6.3).
+fn after_sizes(mut block: &[u8]) -> &[u8] {
+    while block[0] & 0xe0 == 0x20 {
+        let long = block[0] & 0x1f == 0x1f;
+        let more = block[1..].iter().take_while(|byte| **byte >= 0x80).count();
+        block = &block[if long { 2 + more } else { 1 }..];
+    }
+    block
+}
+
+fn huffman_digits(bytes: &[u8]) -> Vec<u8> {
+    let bits: Vec<u8> = bytes
+        .iter()
+        .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
+        .collect();
+    let number = |bits: &[u8]| bits.iter().fold(0, |sum, bit| sum << 1 | bit);
+    let (mut at, mut digits) = (0, Vec::new());
+    while digits.len() < 3 {
+        let five = number(&bits[at..at + 5]);
+        if five < 3 {
+            digits.push(b'0' + five);
+            at += 5;
+        } else {
+            digits.push(b'3' + number(&bits[at..at + 6]) - 0x19);
+            at += 6;
+        }
+    }
+    digits
+}
+
 /// A client that sends whatever bytes it likes.
-pub(crate) struct RawHttp2(pub(crate) TcpStream);
+pub(crate) struct RawHttp2<S = TcpStream>(pub(crate) S);
 
 impl RawHttp2 {
     pub(crate) fn open(address: SocketAddr) -> Self {
@@ -174,20 +216,27 @@ impl RawHttp2 {
         client.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat());
         client
     }
+}
 
+impl<S: Read + Write> RawHttp2<S> {
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).expect("it is sent");
     }
 
     /// Type, flags, stream and payload of the next frame; none if the connection has ended.
     pub(crate) fn frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+        self.try_frame().ok()
+    }
+
+    /// The same, or why there is none.
+    pub(crate) fn try_frame(&mut self) -> std::io::Result<(u8, u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head).ok()?;
+        self.0.read_exact(&mut head)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).ok()?;
-        Some((head[3], head[4], stream, payload))
+        self.0.read_exact(&mut payload)?;
+        Ok((head[3], head[4], stream, payload))
     }
 
     /// The payload of the next frame of that kind; none if the connection ends before.

@@ -21,6 +21,18 @@ pub(crate) fn tool(name: &str) -> Command {
     command
 }
 
+/// One end of a protocol by a library of Python's: a script of `tests/peers`.
+pub(crate) fn peer(script: &str, arguments: &[&str]) -> Command {
+    let root = Path::new(ROOT);
+    let mut command = tool("python3");
+    command
+        .env("PYTHONPATH", root.join("target/components/python"))
+        .arg("-B")
+        .arg(root.join("tests/peers").join(script))
+        .args(arguments);
+    command
+}
+
 /// What a command prints, once it has succeeded.
 pub(crate) fn passes(command: &mut Command) -> String {
     let run = command

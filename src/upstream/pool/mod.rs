@@ -1,4 +1,7 @@
-//! Connections kept for reuse: a pool for each worker, so that no lock is shared.
+//! Connections kept for reuse: a pool for each worker, so that no lock is shared. Those of HTTP/1.1 are
+//! here while they are idle, and those of HTTP/2 as long as they live.
+
+mod shared;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,9 +9,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+pub(super) use shared::Opened;
+use shared::Shared;
+
 use super::Place;
-use crate::config::ProxyVersion;
+use crate::config::{ProxyVersion, UpstreamHttp2Table};
 use crate::metrics::OpenConnection;
+use crate::net::tls::ClientTls;
 use crate::wire::client::{Connection, Reclaim};
 
 /// A connection that is in the gauge until it is dropped.
@@ -23,6 +30,9 @@ pub struct PoolSettings {
     pub idle_timeout: Duration,
     /// Each connection begins with a header that tells one client, so none is used for another.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// None if no server speaks it.
+    pub tls: Option<ClientTls>,
+    pub http2: UpstreamHttp2Table,
 }
 
 /// The idle connections of one upstream.
@@ -37,6 +47,7 @@ impl Pool {
         let pool = || WorkerPool {
             settings: settings.clone(),
             idle: Mutex::default(),
+            shared: Mutex::default(),
         };
         let workers = (0..workers).map(|_| Arc::new(pool())).collect();
         Self { settings, workers }
@@ -57,6 +68,7 @@ impl Pool {
 pub(super) struct WorkerPool {
     settings: PoolSettings,
     idle: Mutex<Shelf>,
+    shared: Mutex<Shared>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +87,10 @@ struct Idle {
 }
 
 impl WorkerPool {
+    pub(super) fn settings(&self) -> &PoolSettings {
+        &self.settings
+    }
+
     /// The connection used last, so that those not needed grow old; `surely` as in
     /// [`Connection::is_usable`].
     pub(super) fn checkout(&self, server: &Place, now: Instant, surely: bool) -> Option<Counted> {

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::HeaderValue;
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::WebPkiClientVerifier;
@@ -14,7 +13,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use x509_parser::x509::X509Name;
 
-use super::provider;
+use super::{provider, roots};
 
 /// Verifies by these files, each with its name. An error names one of them.
 pub(crate) fn verifier(
@@ -22,20 +21,7 @@ pub(crate) fn verifier(
     revoked: &[(&str, &[u8])],
     optional: bool,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    for (name, pem) in authorities {
-        let mut found = false;
-        for authority in CertificateDer::pem_slice_iter(pem) {
-            let authority =
-                authority.map_err(|error| format!("`{name}` is not sound PEM: {error}"))?;
-            let added = roots.add(authority);
-            added.map_err(|error| format!("`{name}` holds no authority: {error}"))?;
-            found = true;
-        }
-        if !found {
-            return Err(format!("`{name}` holds no certificate in PEM"));
-        }
-    }
+    let roots = roots(authorities)?;
     let mut lists = Vec::new();
     for (name, pem) in revoked {
         let before = lists.len();
@@ -48,7 +34,7 @@ pub(crate) fn verifier(
             ));
         }
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let builder = builder.with_crls(lists).only_check_end_entity_revocation();
     let builder = match optional {
         true => builder.allow_unauthenticated(),

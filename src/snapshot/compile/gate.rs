@@ -1,0 +1,108 @@
+//! The gates of a listener or a route.
+
+use super::{Surroundings, fingerprint};
+use crate::config::{self, Clients, GateMode, KeyPath, ListFiles, OneOrMany, Problem};
+use crate::gate::{Access, Gate, Gates, Guard, Networks};
+use crate::metrics::GateOf;
+
+/// What is at hand for the gates of one listener or route.
+pub(super) struct Desk<'a> {
+    pub of: GateOf<'a>,
+    pub files: &'a ListFiles,
+    pub surroundings: Surroundings<'a>,
+    pub at: &'a KeyPath,
+}
+
+impl Desk<'_> {
+    /// In the order in which they are asked.
+    pub(super) fn gates(
+        &self,
+        access: Option<&config::Access>,
+        problems: &mut Vec<Problem>,
+    ) -> Gates {
+        let access = access.map(|access| self.access(access, problems));
+        Gates::new(access.into_iter().collect())
+    }
+
+    /// Of the files that are named: what they hold is a part of what was configured.
+    pub(super) fn content(&self, access: Option<&config::Access>) -> u64 {
+        let files = access.into_iter().flat_map(config::Access::files);
+        let contents = files.map(|name| self.files.0.get(name).map(|file| &file.content));
+        fingerprint(&contents.collect::<Vec<_>>())
+    }
+
+    fn access(&self, access: &config::Access, problems: &mut Vec<Problem>) -> Guard {
+        let at = self.at.key("access");
+        let mut set =
+            |clients: &OneOrMany<Clients>, key| self.networks(clients, &at.key(key), problems);
+        let allow = (!access.allow.is_empty()).then(|| set(&access.allow, "allow"));
+        let deny = set(&access.deny, "deny");
+        if access.allow.is_empty() && access.deny.is_empty() {
+            let help = "write `allow = [\"10.0.0.0/8\"]`, or `deny`";
+            problems.push(Problem::warning(&at, "nobody is allowed or denied").help(help));
+        }
+        self.guard(Gate::Access(Access { allow, deny }), access.mode)
+    }
+
+    fn guard(&self, gate: Gate, mode: GateMode) -> Guard {
+        let metrics = self.surroundings.metrics;
+        let (observes, word) = match mode {
+            GateMode::Enforce => (false, "enforce"),
+            GateMode::Observe => (true, "observe"),
+        };
+        Guard {
+            row: metrics.gate(self.of, gate.word(), word),
+            gate,
+            observes,
+        }
+    }
+
+    fn networks(
+        &self,
+        clients: &OneOrMany<Clients>,
+        at: &KeyPath,
+        problems: &mut Vec<Problem>,
+    ) -> Networks {
+        let (mut networks, mut unix) = (Vec::new(), false);
+        let mut add = |clients: &Clients| match clients {
+            Clients::Network(network) => networks.push(*network),
+            Clients::Unix => unix = true,
+            Clients::File(_) => {}
+        };
+        for clients in clients.iter() {
+            let Clients::File(name) = clients else {
+                add(clients);
+                continue;
+            };
+            match self.lines(name) {
+                Ok(listed) => listed.iter().for_each(&mut add),
+                Err((message, help)) => {
+                    let message = format!("`{name}` {message}");
+                    problems.push(Problem::error(at, message).help(help));
+                }
+            }
+        }
+        Networks::new(networks.into_iter(), unix)
+    }
+
+    fn lines(&self, name: &str) -> Result<Vec<Clients>, (String, String)> {
+        let whole = || "a network or an IP address in each line; `#` begins a comment".to_owned();
+        let file = self.files.0.get(name);
+        let file = file.ok_or_else(|| ("was not read".to_owned(), whole()))?;
+        let content = file.content.as_ref();
+        let content = content.map_err(|why| {
+            let help = format!("it is looked for at {}", file.place);
+            (why.clone(), help)
+        })?;
+        let text = str::from_utf8(content).map_err(|_| ("is not text".to_owned(), whole()))?;
+        let mut listed = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let clients = Clients::line(line);
+            listed.extend(clients.map_err(|why| {
+                let number = number + 1;
+                (format!("has a line {number} that {why}"), whole())
+            })?);
+        }
+        Ok(listed)
+    }
+}
