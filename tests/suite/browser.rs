@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Authority, DEADLINE, Origin, Reply, TlsSite, free_port, peer, route, tool, within,
+    Authority, DEADLINE, Origin, Reply, TlsSite, eventually, free_port, peer, route, tool, within,
 };
 use crate::programs::Server;
 
@@ -102,12 +102,14 @@ fn chromium_talks_websocket_on_the_connection_that_its_page_came_by() {
     });
     assert_eq!(told, expected);
     proxy.counts("pointsman_tunnels", &[], 0.0);
-    let log = proxy.log();
-    let tunnels = log.iter().filter(|line| line["path"] == "/socket");
-    let tunnels: Vec<_> = tunnels
-        .map(|line| ["protocol", "status", "why"].map(|name| &line[name]))
-        .collect();
-    let ended: [Value; 3] = ["HTTP/2.0".into(), 101.into(), "ok".into()];
-    assert_eq!(tunnels, [ended.each_ref(), ended.each_ref()]);
+    let ended = |line: &&Value| {
+        line["path"] == "/socket"
+            && line["protocol"] == "HTTP/2.0"
+            && line["status"] == 101
+            && line["why"] == "ok"
+    };
+    eventually("the log tells of both", || {
+        proxy.log().iter().filter(ended).count() == 2
+    });
     drop(browser);
 }

@@ -61,7 +61,8 @@ fn an_edit_ends_the_tunnels_of_its_route_between_two_frames_and_nothing_else() {
     let config = |path: &str| {
         let stays = route("stays", "/stays", &backend.url());
         let changes = route("changes", path, &changed.url());
-        format!("reload.drain_timeout = \"0s\"\n{stays}{changes}")
+        let reload = "reload = { mode = \"off\", drain_timeout = \"0s\" }";
+        format!("{reload}\n{stays}{changes}")
     };
     let proxy = Proxy::start(&config("/changes"));
     h2(async {
@@ -96,7 +97,8 @@ fn an_edit_ends_the_tunnels_of_its_route_between_two_frames_and_nothing_else() {
 #[test]
 fn a_removed_listener_says_goodbye_in_both_languages_and_lets_its_connections_end() {
     let backend = Backend::new("origin");
-    let drain = "reload.drain_timeout = \"1s\"\n";
+    // A tenth of it is left for the goodbye of whose turn comes last.
+    let drain = "reload.drain_timeout = \"10s\"\n";
     let text = |name: &str| file("", &backend.url()).replace("\"web\"", &format!("\"{name}\""));
     let proxy = Proxy::with_config(&format!("{drain}{}", text("web")));
     let address = proxy.listener("web");
@@ -110,7 +112,9 @@ fn a_removed_listener_says_goodbye_in_both_languages_and_lets_its_connections_en
         // GOAWAY without an error.
         assert!(connection.await.unwrap().is_ok());
     });
-    assert_eq!(backend.goodbyes(), [Some(1001)]);
+    eventually("the origin is told too", || {
+        backend.goodbyes() == [Some(1001)]
+    });
     proxy.counts("pointsman_errors_total", &[("why", "draining")], 1.0);
     proxy.counts("pointsman_connections", &[("listener", "web")], 0.0);
     proxy.counts("pointsman_tunnels", &[], 0.0);
@@ -129,7 +133,9 @@ fn a_stopping_process_says_goodbye_and_ends_at_once() {
         assert!(connection.await.unwrap().is_ok());
     });
     assert!(proxy.wait().success());
-    assert_eq!(backend.goodbyes(), [Some(1001)]);
+    eventually("the origin is told too", || {
+        backend.goodbyes() == [Some(1001)]
+    });
     let line = proxy.wait_for_log("the tunnel", |line| line["status"] == 101);
     assert_eq!(line["why"], "draining");
 }

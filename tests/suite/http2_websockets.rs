@@ -15,7 +15,7 @@ use crate::harness::http2::{
     Answer, HEADERS, RST_STREAM, RawHttp2, SETTINGS, ask, asks, begin, fields, frame, h2, open,
     part, read,
 };
-use crate::harness::{Backend, Frames, Origin, Proxy, Received, Reply, route};
+use crate::harness::{Backend, Frames, Origin, Proxy, Received, Reply, eventually, route};
 
 const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\n";
 
@@ -387,7 +387,9 @@ fn close_codes_arrive_whoever_says_them_first() {
         }
         part(requests, connection).await;
     });
-    assert_eq!(backend.goodbyes(), codes.map(Some));
+    eventually("the origin has heard them", || {
+        backend.goodbyes() == codes.map(Some)
+    });
     proxy.counts("pointsman_tunnels", &[], 0.0);
     proxy.counts("pointsman_errors_total", &[], 0.0);
 }
