@@ -98,7 +98,7 @@ fn rapid_resets_are_cut_and_cost_upstreams_little() {
     proxy.counts("pointsman_connections", &[], 0.0);
     proxy.counts("pointsman_requests_in_flight", &[], 0.0);
     let grown = Usage::of(proxy.id()).memory.saturating_sub(before);
-    assert!(grown < 16 << 20, "{grown} bytes");
+    assert!(grown < 16 << 10, "{grown} KiB");
     assert_eq!(crate::harness::get(proxy.address(), "/").status, 200);
 }
 
@@ -154,7 +154,7 @@ fn settings_and_pings_without_end_take_no_memory_and_nobody_else_waits() {
         assert!(sent > 0);
     }
     let grown = Usage::of(proxy.id()).memory.saturating_sub(before);
-    assert!(grown < 16 << 20, "{grown} bytes");
+    assert!(grown < 16 << 10, "{grown} KiB");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_stream_that_is_not_read_holds_no_other_and_little_memory() {
             assert_eq!(answer.body, b"small");
         }
         let grown = Usage::of(proxy.id()).memory.saturating_sub(before);
-        assert!(grown < 32 << 20, "{grown} bytes for 320 MiB");
+        assert!(grown < 32 << 10, "{grown} KiB for 320 MiB");
         let answer = read(stalled.pop().unwrap()).await.unwrap();
         assert_eq!(answer.body.len(), 32 << 20);
     });
@@ -273,7 +273,7 @@ fn a_request_that_its_origin_does_not_read_holds_no_other() {
         }
         assert!(!sending.is_finished());
         let grown = Usage::of(proxy.id()).memory.saturating_sub(before);
-        assert!(grown < 32 << 20, "{grown} bytes for 64 MiB");
+        assert!(grown < 32 << 10, "{grown} KiB for 64 MiB");
     });
 }
 
