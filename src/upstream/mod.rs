@@ -43,6 +43,8 @@ use attempt::Attempt;
 pub struct Upstream {
     name: String,
     servers: Vec<Server>,
+    /// Can connections to one of them be of HTTP/2?
+    may_share: bool,
     pool: Arc<Pool>,
     row: Arc<ConnectionRow>,
     /// Whose turn it is, for each worker apart.
@@ -134,6 +136,7 @@ impl Upstream {
         let turns = (0..workers).map(|_| CachePadded::default()).collect();
         Self {
             name,
+            may_share: servers.iter().any(|server| server.place.may_share()),
             servers,
             pool,
             row,
@@ -194,7 +197,7 @@ impl Upstream {
 
     /// Can its connections be of HTTP/2? Whatever a request says then has to be in its headers.
     pub(crate) fn may_share(&self) -> bool {
-        self.servers.iter().any(|server| server.place.may_share())
+        self.may_share
     }
 
     /// What is wrong with TLS is for the operator to mend.
