@@ -15,10 +15,11 @@ test: components ## Everything that a change must pass
 components: ## Install the programs that the tests run against, where missing
 	tests/components.sh
 
-bench: ## CPU a request beside nginx and HAProxy, then the micro-benchmarks
+bench: ## CPU a request and a handshake beside nginx and HAProxy, then the micro-benchmarks
 	tests/components.sh bench
 	$(CARGO) build --locked --release
 	python3 -B tests/bench/compare.py
+	python3 -B tests/bench/tls.py
 	$(CARGO) bench --locked --bench routing --bench reload
 
 soak: ## Bodies of 5 GiB through the release binary: nothing lost, no memory for them

@@ -28,8 +28,10 @@ readonly test_programs=(
     systemd-analyze:systemd
 )
 readonly bench_programs=(
+    h2load:nghttp2-client
     haproxy:haproxy
     nginx:nginx-light
+    openssl:openssl
     python3:python3
     taskset:util-linux
     wrk:wrk

@@ -21,20 +21,23 @@ from pathlib import Path
 from statistics import median
 
 import cputime
-from programs import PACKAGES, Failed, Missing, find, free_ports, pinned, start
+from programs import Failed, Missing, find, free_ports, pinned, start
 
 HERE = Path(__file__).resolve().parent
 CONF = HERE / "conf"
 PROXIES = ("pointsman", "nginx", "haproxy")
 SIZES = {"128": 128, "16k": 16 << 10, "1m": 1 << 20}
+PROGRAMS = ("nginx", "haproxy", "wrk", "taskset")
+# What the files of the proxies say of TLS.
+IN_CLEAR = {"nginx_listen": "", "nginx_tls": "", "haproxy_tls": "", "pointsman_tls": ""}
 FAILURES = (Failed, cputime.Lost, OSError, http.client.HTTPException, subprocess.TimeoutExpired)
 
 
-def check_host(args):
+def check_host(args, programs):
     needed = {args.proxy_core, args.load_core}
     if len(needed) < 2 or not needed <= os.sched_getaffinity(0):
         raise Missing(f"cores {args.proxy_core} and {args.load_core} must be two usable cores")
-    for program in PACKAGES:
+    for program in programs:
         find(program)
     if "pointsman" in args.proxies and not os.access(args.binary, os.X_OK):
         raise Missing(f"{args.binary} not found; build it with: cargo build --release")
@@ -71,13 +74,14 @@ def proxy_command(name, folder, values, binary):
     return [binary, "run", "--config", write_conf(folder, "pointsman.toml", values)]
 
 
-def start_all(stack, folder, args):
-    """Start the origin and every proxy; return {name: (pid, port)}."""
+def start_all(stack, folder, args, secure=IN_CLEAR):
+    """Start the origin and every proxy; return {name: (pid, port)}. `secure` is for their files."""
     origin, admin, *ports = free_ports(2 + len(args.proxies))
     start_origin(stack, folder / "origin", origin, args.load_core)
     values = {"origin": origin, "admin": admin, "user": user(),
               "buffer": args.nginx_buffer, "keepalive": max(64, args.connections),
               "clients": 4096}
+    values |= secure
     running = {}
     for name, port in zip(args.proxies, ports):
         command = proxy_command(name, folder / name, values | {"port": port}, args.binary)
@@ -86,19 +90,22 @@ def start_all(stack, folder, args):
     return running
 
 
-def check_response(name, port, path, size):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def check_response(name, port, path):
+    answers(name, http.client.HTTPConnection("127.0.0.1", port, timeout=10), path)
+
+
+def answers(name, connection, path):
     with contextlib.closing(connection):
         connection.request("GET", f"/{path}")
         response = connection.getresponse()
         length = len(response.read())
-    if (response.status, length) != (200, size):
+    if (response.status, length) != (200, SIZES[path]):
         raise Failed(f"{name} answered {response.status} with {length} bytes for {path}")
 
 
-def load(name, port, path, args):
+def load(name, port, path, args, scheme="http"):
     command = [find("wrk"), "-t1", f"-c{args.connections}", f"-d{args.seconds}s", "-s",
-               CONF / "wrk.lua", f"http://127.0.0.1:{port}/{path}"]
+               CONF / "wrk.lua", f"{scheme}://127.0.0.1:{port}/{path}"]
     run = subprocess.run(pinned(args.load_core, command), capture_output=True, text=True,
                          timeout=args.seconds + 60)
     line = next((l for l in run.stdout.splitlines() if l.startswith("RESULT ")), None)
@@ -108,46 +115,46 @@ def load(name, port, path, args):
     short = result["bytes"] < result["requests"] * SIZES[path]
     if result["errors"] or short or result["requests"] == 0:
         raise Failed(f"errors in the run against {name}:\n{run.stdout}")
-    return result
+    return result["requests"], result["micros"]
 
 
-def measure(name, pid, port, path, args):
+def measure(pid, load):
+    """What the proxy needed for each of what a load did; `load` tells how many, and in which time."""
     before = cputime.sample(pid)
-    result = load(name, port, path, args)
+    count, micros = load()
     cpu = cputime.spent(before, cputime.sample(pid))
-    return {"requests": result["requests"],
-            "us_per_request": cpu / result["requests"],
-            "core_share": cpu / result["micros"],
-            "requests_per_second": result["requests"] * 1e6 / result["micros"]}
+    return {"count": count, "us": cpu / count, "core_share": cpu / micros,
+            "per_second": count * 1e6 / micros}
 
 
-def compare(running, path, args):
+def compare(running, check, load, args):
+    """Rounds of each proxy; both functions take its name and port, and `load` is what is measured."""
     rounds = {name: [] for name in running}
     for number in range(args.rounds + 1):
         for name, (pid, port) in running.items():
-            check_response(name, port, path, SIZES[path])
-            result = measure(name, pid, port, path, args)
+            check(name, port)
+            result = measure(pid, lambda: load(name, port))
             if number > 0:  # the first one warms up
                 rounds[name].append(result)
     return rounds
 
 
 def summary(rounds):
-    reference = [r["us_per_request"] for r in next(iter(rounds.values()))]
+    reference = [r["us"] for r in next(iter(rounds.values()))]
     rows = {}
     for name, results in rounds.items():
-        cost = [r["us_per_request"] for r in results]
+        cost = [r["us"] for r in results]
         rows[name] = {"median": median(cost), "min": min(cost), "max": max(cost),
-                      "rate": median(r["requests_per_second"] for r in results),
+                      "rate": median(r["per_second"] for r in results),
                       "share": median(r["core_share"] for r in results),
                       "ratio": median(a / b for a, b in zip(reference, cost))}
     return rows
 
 
-def print_table(path, rows):
+def print_table(title, rows, rate="req/s"):
     ratio = f"{next(iter(rows))}/X"
-    print(f"\nbody of {SIZES[path]} bytes, CPU us per request")
-    print(f"{'X':<10} {'median':>9} {'min':>9} {'max':>9} {'req/s':>9} {'core':>5} {ratio:>12}")
+    print(f"\n{title}")
+    print(f"{'X':<10} {'median':>9} {'min':>9} {'max':>9} {rate:>9} {'core':>5} {ratio:>12}")
     for name, row in rows.items():
         print(f"{name:<10} {row['median']:9.2f} {row['min']:9.2f} {row['max']:9.2f} "
               f"{row['rate']:9.0f} {row['share']:5.0%} {row['ratio']:12.3f}", flush=True)
@@ -172,10 +179,15 @@ def run(args):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         running = start_all(stack, folder, args)
         for path in args.only or SIZES:
-            rounds = compare(running, path, args)
+            rounds = compare(running, lambda name, port: check_response(name, port, path),
+                             lambda name, port: load(name, port, path, args), args)
             rows = summary(rounds)
-            print_table(path, rows)
+            print_table(f"body of {SIZES[path]} bytes, CPU us per request", rows)
             report["bodies"][path] = {"summary": rows, "rounds": rounds}
+    write_report(args, report)
+
+
+def write_report(args, report):
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
 
@@ -187,14 +199,15 @@ def at_least_one(text):
     return number
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description, only):
+    """Those that every comparison of this kind has; `only` are the rows that it has."""
+    parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add("--binary", type=Path, default=HERE.parents[1] / "target/release/pointsman")
     add("--rounds", type=at_least_one, default=5)
     add("--seconds", type=at_least_one, default=5, help="length of a round")
     add("--connections", type=at_least_one, default=64)
-    add("--only", action="append", choices=SIZES, help="body size; may be repeated")
+    add("--only", action="append", choices=only, help="one row; may be repeated")
     add("--skip", action="append", default=[], choices=PROXIES, help="leave a proxy out")
     add("--json", type=Path, metavar="FILE", help="also write every round to FILE")
     add("--nginx-buffer", default="4k", metavar="SIZE", help="one of its 8 (4k, as shipped)")
@@ -207,11 +220,10 @@ def arguments():
     return args
 
 
-def main():
+def main(args, programs, run):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    args = arguments()
     try:
-        check_host(args)
+        check_host(args, programs)
         run(args)
     except Missing as error:
         print(error, file=sys.stderr)
@@ -223,4 +235,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(arguments(__doc__.splitlines()[0], SIZES), PROGRAMS, run))

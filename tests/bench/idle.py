@@ -17,7 +17,8 @@ import tempfile
 from pathlib import Path
 
 import cputime
-from compare import (PROXIES, SIZES, at_least_one, proxy_command, start_origin, user, versions)
+from compare import (IN_CLEAR, PROXIES, SIZES, at_least_one, proxy_command, start_origin, user,
+                     versions)
 from programs import Failed, Missing, find, free_ports, start
 
 HERE = Path(__file__).resolve().parent
@@ -115,7 +116,7 @@ def run(args):
             start_origin(stack, folder / "origin", origin, args.load_core)
             # nginx closes idle connections when a sixteenth of those it may have is left.
             values = {"origin": origin, "admin": admin, "port": port, "user": user(),
-                      "buffer": "4k", "keepalive": 64, "clients": args.connections * 5 // 4}
+                      "buffer": "4k", "keepalive": 64, "clients": args.connections * 5 // 4} | IN_CLEAR
             command = proxy_command(name, folder / name, values, args.binary)
             pid = start(stack, name, [str(word) for word in command], port, folder / name / "log")
             before, idle = measure(name, pid, port, args.connections)

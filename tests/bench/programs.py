@@ -10,7 +10,8 @@ import time
 
 import cputime
 
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux",
+            "h2load": "nghttp2-client", "openssl": "openssl"}
 SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 START_DEADLINE = 10.0
 STOP_DEADLINE = 5.0
