@@ -20,8 +20,16 @@ pub fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option
 /// An error with all that led to it.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
+    let mut told = String::new();
+    for cause in causes.map(ToString::to_string) {
+        // Many tell what led to them themselves.
+        if told.contains(&cause) {
+            continue;
+        }
+        if !told.is_empty() {
+            told.push_str(": ");
+        }
+        told.push_str(&cause);
+    }
+    told
 }

@@ -2,8 +2,9 @@
 
 mod compile;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -188,9 +189,12 @@ impl Snapshot {
         self.upstreams.values().flat_map(|shared| {
             let upstream = &shared.upstream;
             let marks = upstream.health().into_iter().flat_map(Health::marks);
-            marks.map(|(server, well)| HealthGauge {
+            // A server may be listed twice, and so get more than its share.
+            let marks = marks.map(|(server, well)| (server.to_string(), well));
+            let marks: BTreeMap<String, &Arc<AtomicBool>> = marks.collect();
+            marks.into_iter().map(|(server, well)| HealthGauge {
                 upstream: upstream.name().to_owned(),
-                server: server.to_string(),
+                server,
                 well: Arc::clone(well),
             })
         })

@@ -50,6 +50,7 @@ impl ExchangeError {
             },
             Self::Http2(http2::Fault::Body(error)) => why_of_request(error),
             Self::Http2(http2::Fault::Tls(_)) => Why::UpstreamTls,
+            Self::Http2(http2::Fault::Answer(_)) => Why::UpstreamInvalid,
             Self::Http2(http2::Fault::Stream(error)) if error.is_library() => Why::UpstreamInvalid,
             Self::Http2(http2::Fault::Stream(_)) => Why::UpstreamReset,
         }

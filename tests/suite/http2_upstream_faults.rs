@@ -20,6 +20,7 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -185,7 +186,14 @@ fn an_answer_that_is_reset_half_way_never_looks_whole() {
         }
     });
     let proxy = Proxy::start(&route("all", "/*", &origin.url()));
-    let cases = ["/", "/?cancel", "/length", "/length?cancel", "/length?none"];
+    let cases = [
+        "/",
+        "/?cancel",
+        "/?none",
+        "/length",
+        "/length?cancel",
+        "/length?none",
+    ];
     for path in cases {
         let mut client = Client::connect(proxy.address());
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
@@ -290,6 +298,99 @@ fn a_server_that_freezes_is_found_out_and_the_next_connection_is_another() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response().status, 200);
     assert_eq!(accepted.load(Ordering::Relaxed), 2);
+}
+
+/// It answers one ping, and then nothing.
+#[test]
+fn a_server_that_freezes_after_it_was_asked_is_asked_again_for_the_next_request() {
+    let pinged = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&pinged);
+    let origin = Origin::raw(move |stream| {
+        let mut frames = Frames::begin(stream);
+        while let Some((kind, flags, _, payload)) = frames.read() {
+            let first = || count.fetch_add(1, Ordering::Relaxed) == 0;
+            match (kind, flags) {
+                (SETTINGS, 0) => frames.write(SETTINGS, ACK, 0, &[]),
+                (PING, 0) if first() => frames.write(PING, ACK, 0, &payload),
+                _ => {}
+            }
+        }
+    });
+    let proxy = Proxy::start(&format!(
+        "server.workers = 1\n{}timeout = {{ response = \"1h\" }}\n[upstream.app]\nserver = \"{}\"\n\
+         http2 = {{ ping_interval = \"200ms\", ping_timeout = \"300ms\" }}\n",
+        route("all", "/*", "app"),
+        h2c(&origin)
+    ));
+    let mut first = Client::connect(proxy.address());
+    first.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    eventually("it is asked", || pinged.load(Ordering::Relaxed) == 1);
+    let mut second = Client::connect(proxy.address());
+    second.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    for client in [&mut first, &mut second] {
+        let answer = client.response();
+        assert_eq!(answer.header("x-pointsman-error"), "upstream_reset");
+    }
+    assert_eq!(pinged.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_connection_to_a_server_that_takes_nothing_ends_all_the_same() {
+    let origin = Origin::raw(|mut stream| {
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).unwrap();
+        // Windows as wide as they can be, and then nobody reads.
+        let mut frames = Frames(stream);
+        frames.write(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+        frames.write(WINDOW_UPDATE, 0, 0, &0x7f00_0000_u32.to_be_bytes());
+        std::thread::park();
+    });
+    let proxy = Proxy::start(&format!(
+        "{}timeout = {{ response = \"1s\" }}\n[upstream.app]\nserver = \"{}\"\n\
+         pool.idle_timeout = \"500ms\"\nhttp2.ping_interval = \"0s\"\n",
+        route("all", "/*", "app"),
+        h2c(&origin)
+    ));
+    let mut client = Client::connect(proxy.address());
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 16000000\r\n\r\n");
+    // Until nothing more is taken.
+    client
+        .stream()
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    while client.try_send([b'x'; 64 * 1024]).is_ok() {}
+    drop(client);
+    proxy.counts("pointsman_requests_in_flight", &[], 0.0);
+    proxy.counts("pointsman_upstream_connections", &[], 0.0);
+}
+
+/// Neither is one that a client may be told.
+#[test]
+fn an_answer_that_http_1_could_read_otherwise_is_refused() {
+    let origin = Origin::raw(|stream| {
+        let mut frames = Frames::begin(stream);
+        while let Some(stream) = frames.asked() {
+            // `:status` by its name in the table, with a value as it is.
+            let switching = [&[0x08, 3][..], b"101"].concat();
+            frames.write(HEADERS, END_HEADERS, stream, &switching);
+            frames.answer(stream);
+        }
+    });
+    let lengths = Http2Origin::new(|mut asked: Asked| async move {
+        let response = Response::builder().header("content-length", "2");
+        let response = response.header("content-length", "2");
+        asked.answer(response.body(()).unwrap(), "ok");
+    });
+    let proxy = Proxy::start(&format!(
+        "{}{}",
+        route("switching", "/switching", &h2c(&origin)),
+        route("lengths", "/lengths", &lengths.url())
+    ));
+    for path in ["/switching", "/lengths"] {
+        let answer = proxy.get(path);
+        let seen = (answer.status, answer.header("x-pointsman-error"));
+        assert_eq!(seen, (502, "upstream_invalid"), "{path}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Authority, Client, Origin, Proxy, Reply, TlsSite, eventually, route};
+use crate::harness::{Authority, Client, Origin, Pair, Proxy, Reply, TlsSite, eventually, route};
 
 /// A site with an authority `ca`, whose certificates are `app` for app.internal and, with its key, `me`.
 fn site() -> (TlsSite, Authority) {
@@ -207,4 +207,18 @@ fn an_answer_that_only_its_end_ends_is_not_whole_without_a_goodbye() {
         &[("why", "upstream_truncated")],
         1.0,
     );
+}
+
+#[test]
+fn a_certificate_that_has_signed_itself_is_its_own_authority() {
+    let own = rcgen::generate_simple_self_signed(["app.internal".to_owned()]).unwrap();
+    let pair = Pair {
+        cert: own.cert.pem(),
+        key: own.signing_key.serialize_pem(),
+    };
+    let site = TlsSite::new(&[("app", &pair)]);
+    let back = secured(&site, "", &Origin::named("app"));
+    let tls = TRUSTED.replace("tls/ca.pem", "tls/app.pem");
+    let proxy = front(&site, &url(&back), &tls);
+    assert_eq!(proxy.get("/").text(), "app");
 }

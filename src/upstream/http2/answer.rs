@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use http::Response;
 use http::header::CONTENT_LENGTH;
 use http_body::{Frame, SizeHint};
@@ -97,13 +97,8 @@ impl StreamBody {
                 released.map_err(Fault::Stream)?;
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
-            // It wants no more of the request, and has said all (RFC 9113 section 8.1).
-            Some(Err(error)) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => {
-                match self.left {
-                    None | Some(0) => Poll::Ready(None),
-                    Some(_) => Poll::Ready(Some(Err(Fault::Stream(error)))),
-                }
-            }
+            // Also by NO_ERROR, which may follow an answer that is whole (RFC 9113 section 8.1): h2 knows
+            // when that was, and then has no error.
             Some(Err(error)) => Poll::Ready(Some(Err(Fault::Stream(error)))),
             None => {
                 let trailers = ready!(self.stream.poll_trailers(cx)).map_err(Fault::Stream)?;

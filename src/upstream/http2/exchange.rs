@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 use axum::body::Body;
 use h2::client::ResponseFuture;
 use h2::{Reason, RecvStream};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::answer::answer;
 use super::upload::Upload;
 use super::{Fault, Slot};
+use crate::message::fields::lines;
 use crate::wire::client::AnswerBody;
 
 /// Why there is no answer, and what the server has seen of the request.
@@ -92,15 +94,12 @@ pub(in super::super) async fn exchange(
             interim(status, headers);
         });
         match head {
-            Poll::Ready(head) => Poll::Ready(head.map_err(Fault::Stream)),
+            Poll::Ready(head) => Poll::Ready(head.and_then(sound)),
             Poll::Pending => exchange.poll_failed().map(Err),
         }
     })
     .await;
     match head {
-        Ok(head) if head.status().is_informational() => {
-            Err(Fault::Stream(Reason::PROTOCOL_ERROR.into()).into())
-        }
         Ok(head) => Ok(answer(head, exchange)),
         Err(Fault::Stream(_)) if let Some(alert) = exchange.slot.state.alert.get() => {
             Err(Fault::Tls(alert.clone()).into())
@@ -122,13 +121,29 @@ fn poll_head(
     response: &mut ResponseFuture,
     cx: &mut Context<'_>,
     interim: &mut impl FnMut(StatusCode, &HeaderMap),
-) -> Poll<Result<Response<RecvStream>, h2::Error>> {
+) -> Poll<Result<Response<RecvStream>, Fault>> {
     while let Poll::Ready(Some(Ok(head))) = response.poll_informational(cx) {
-        if head.status() != StatusCode::CONTINUE {
-            interim(head.status(), head.headers());
+        match head.status() {
+            StatusCode::CONTINUE => {}
+            // Of HTTP/1.1 only (RFC 9113 section 8.6): to a client it would be the end of that.
+            StatusCode::SWITCHING_PROTOCOLS => {
+                return Poll::Ready(Err(Fault::Answer("it is a 101")));
+            }
+            status => interim(status, head.headers()),
         }
     }
-    Pin::new(response).poll(cx)
+    Pin::new(response).poll(cx).map_err(Fault::Stream)
+}
+
+/// What h2 lets pass and HTTP/1.1 could read otherwise.
+fn sound(head: Response<RecvStream>) -> Result<Response<RecvStream>, Fault> {
+    if head.status().is_informational() {
+        return Err(Fault::Answer("it is an interim answer and the last"));
+    }
+    if lines(head.headers(), &CONTENT_LENGTH).nth(1).is_some() {
+        return Err(Fault::Answer("it has two lengths"));
+    }
+    Ok(head)
 }
 
 /// Has the server said that it did not look at the request? A stream above the last that a GOAWAY names

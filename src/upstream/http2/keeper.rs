@@ -13,7 +13,7 @@ use bytes::Bytes;
 use h2::client::Connection;
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::State;
 use crate::config::UpstreamHttp2Table;
@@ -22,8 +22,11 @@ use crate::net::Stream;
 use crate::net::tls::alert;
 
 /// A server that has answered once is not asked again before this time is over, unless something else
-/// came meanwhile: servers of gRPC throw out clients that ask more often.
+/// came or was asked for meanwhile: servers of gRPC throw out clients that ask more often.
 const PAUSE: Duration = Duration::from_secs(300);
+
+/// For the goodbye of an idle connection.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A day, where nothing is waited for.
 const LONG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,10 +52,11 @@ enum Asked {
     Never,
     /// And has to answer until then.
     Until(Instant),
-    /// And has answered, when so many bytes had come.
+    /// And has answered, when so many bytes had come and so many requests had been sent.
     Answered {
         at: Instant,
         read: u64,
+        carried: usize,
     },
 }
 
@@ -80,9 +84,9 @@ impl Keeper {
         self.state.ended.store(true, Ordering::Relaxed);
         (self.idle.forget)();
         match ended {
-            // Its handles have gone, or go when the last of its streams does.
+            // Its handles have gone. A server that takes nothing does not take the goodbye either.
             Ended::Idle => {
-                let _ = connection.await;
+                let _ = timeout(GOODBYE, connection).await;
             }
             Ended::Silent => tracing::debug!("a server of HTTP/2 does not answer a ping"),
             Ended::Closed(Err(error)) => tracing::debug!(%error, "HTTP/2 to a server ended"),
@@ -113,7 +117,11 @@ impl Keeper {
                     if let Err(error) = pong {
                         return Ended::Closed(Err(error));
                     }
-                    asked = Asked::Answered { at: Instant::now(), read: self.read() };
+                    asked = Asked::Answered {
+                        at: Instant::now(),
+                        read: self.read(),
+                        carried: self.carried(),
+                    };
                 }
                 () = self.state.changed.notified() => {}
                 () = sleep_until(until) => match asked {
@@ -134,10 +142,18 @@ impl Keeper {
     /// Has nothing come since `read` bytes had, and is it worth asking why?
     fn is_silent(&self, asked: &Asked, read: u64) -> bool {
         let lately = match asked {
-            Asked::Answered { at, read: then } => *then == read && at.elapsed() < PAUSE,
+            Asked::Answered {
+                at,
+                read: then,
+                carried,
+            } => *then == read && *carried == self.carried() && at.elapsed() < PAUSE,
             Asked::Never | Asked::Until(_) => false,
         };
         self.interval.is_some() && self.read() == read && !lately
+    }
+
+    fn carried(&self) -> usize {
+        self.state.carried.load(Ordering::Relaxed)
     }
 
     fn read(&self) -> u64 {

@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     Stream(#[source] h2::Error),
     #[error("the body of the request broke off")]
     Body(#[source] axum::Error),
+    #[error("the answer is not one that can be passed on: {0}")]
+    Answer(&'static str),
     #[error("the server ended TLS: {0}")]
     Tls(rustls::Error),
 }
