@@ -15,7 +15,7 @@ use super::units::OneOrMany;
 #[serde(default, deny_unknown_fields)]
 pub struct Access {
     /// Who may pass, and nobody else. Default: everybody.
-    pub allow: OneOrMany<Clients>,
+    pub allow: Option<OneOrMany<Clients>>,
     /// Who may not. Default: nobody.
     pub deny: OneOrMany<Clients>,
     pub mode: GateMode,
@@ -47,7 +47,8 @@ pub enum Clients {
 impl Access {
     /// Every file that is named, as it is written.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        let clients = self.allow.iter().chain(self.deny.iter());
+        let allowed = self.allow.iter().flat_map(OneOrMany::iter);
+        let clients = allowed.chain(self.deny.iter());
         clients.filter_map(|clients| match clients {
             Clients::File(name) => Some(name.as_str()),
             Clients::Network(_) | Clients::Unix => None,

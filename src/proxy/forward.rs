@@ -164,23 +164,30 @@ impl Passage<'_> {
         let left = |now| move |end: End| end.at.saturating_duration_since(now).min(limit);
         let limit = |now| end.map_or(limit, left(now));
         let sent = || received.map_or(0, Received::bytes);
-        let mut before = sent();
+        let (mut before, mut last) = (sent(), now);
         let mut alarm = self.connection.alarm(now, limit(now));
         let answer = poll_fn(|cx| {
             loop {
                 if let Poll::Ready(answer) = exchange.as_mut().poll(cx) {
                     return Poll::Ready(Ok(answer));
                 }
+                if std::mem::replace(&mut before, sent()) != before {
+                    last = Instant::now();
+                }
                 ready!(alarm.poll(cx));
                 if let Some(end) = end.filter(|end| Instant::now() >= end.at) {
                     return Poll::Ready(Err(end.why));
                 }
-                let progress = std::mem::replace(&mut before, sent()) != before;
                 // A client that stalls has a limit of its own.
-                if !progress && !received.is_some_and(Received::waits) {
+                let now = Instant::now();
+                if received.is_some_and(Received::waits) {
+                    last = now;
+                }
+                let left = (last + self.forward.timeouts.response).saturating_duration_since(now);
+                if left.is_zero() {
                     return Poll::Ready(Err(Why::HeaderTimeout));
                 }
-                alarm.set(limit(Instant::now()));
+                alarm.set(limit(now).min(left));
             }
         })
         .await;

@@ -18,6 +18,9 @@ use crate::config::{
 /// held in memory.
 const LARGEST: u64 = 1024 * 1024;
 
+/// Of a list of clients: some hundred thousand of them.
+const LARGEST_LIST: u64 = 16 * 1024 * 1024;
+
 /// By name as it is written: where it leads to.
 type Paths = BTreeMap<String, PathBuf>;
 
@@ -83,6 +86,12 @@ impl Named {
             );
             (name.clone(), PageFile { place, content })
         };
+        // One that is empty lists nobody.
+        let list = |(name, path): (&String, &PathBuf)| {
+            let content = read_text(path, LARGEST_LIST).map(Bytes::from);
+            let (place, content) = (place(path), readable(content));
+            (name.clone(), PageFile { place, content })
+        };
         let tls = |(name, path): (&String, &PathBuf)| {
             // Asked first: what was made stricter meanwhile is looked at again.
             let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode() & 0o777);
@@ -99,7 +108,7 @@ impl Named {
         };
         Contents {
             pages: PageFiles(self.pages.iter().map(page).collect()),
-            lists: ListFiles(self.lists.iter().map(page).collect()),
+            lists: ListFiles(self.lists.iter().map(list).collect()),
             tls: TlsFiles(self.tls.iter().map(tls).collect()),
             authority: self
                 .authority
@@ -173,9 +182,15 @@ fn names_any(text: &str) -> bool {
 
 /// The content, or the end of the sentence that begins with the name of the file.
 fn whole(read: Result<Bytes, Unread>) -> Result<Bytes, String> {
-    match read {
+    match readable(read)? {
         // As it is for a moment while many programs save; nobody means it.
-        Ok(bytes) if bytes.is_empty() => Err("is empty".to_owned()),
+        bytes if bytes.is_empty() => Err("is empty".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
+fn readable(read: Result<Bytes, Unread>) -> Result<Bytes, String> {
+    match read {
         Ok(bytes) => Ok(bytes),
         Err(Unread::Missing) => Err("is not there".to_owned()),
         Err(Unread::Unreadable(why)) => Err(why),

@@ -36,6 +36,8 @@ fn the_clients_address_decides_and_deny_beats_allow() {
         ),
         guarded("sockets", "{ allow = \"unix:\" }"),
     ));
+    let nobody = Proxy::start(&guarded("nobody", "{ allow = [] }"));
+    assert_eq!(nobody.get("/nobody").status, 403);
     for (client, office, most, both) in [
         ("192.0.2.1", 200, 200, 200),
         ("192.0.2.7", 200, 403, 200),
@@ -108,12 +110,21 @@ fn lists_are_followed_without_an_edit_and_the_last_good_one_serves() {
         asks(&proxy, "192.0.2.1", "/office") == 200
     });
     assert_eq!(asks(&proxy, "2001:db8::1", "/office"), 200);
+    // Nobody, for now; and then as some editors begin a file.
+    fs::write(&list, "").unwrap();
+    eventually("it is shut out", || {
+        asks(&proxy, "192.0.2.1", "/office") == 403
+    });
+    fs::write(&list, "\u{feff}192.0.2.0/24\r\n").unwrap();
+    eventually("it is let in", || {
+        asks(&proxy, "192.0.2.1", "/office") == 200
+    });
     let generation = proxy.generation();
     fs::write(&list, "192.0.2.0/24\n192.0.2.300\n").unwrap();
     let refused = proxy.wait_for_log("it is refused", |line| {
         line["message"]
             .as_str()
-            .is_some_and(|told| told.contains("has a line 2 that"))
+            .is_some_and(|told| told.contains("is wrong in line 2"))
     });
     assert!(refused["message"].as_str().unwrap().contains("192.0.2.300"));
     assert_eq!(
@@ -180,8 +191,8 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_write() {
     }
     let (code, said) = check("{}");
     assert_eq!(code, Some(0));
-    assert!(
-        said.contains("warning: nobody is allowed or denied"),
-        "{said}"
-    );
+    assert!(said.contains("warning: nobody is shut out by it"), "{said}");
+    let (code, said) = check("{ allow = [] }");
+    let told = "warning: `allow` is empty: nobody may pass";
+    assert!(code == Some(0) && said.contains(told), "{said}");
 }

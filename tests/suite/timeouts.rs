@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Client, DEADLINE, Origin, Proxy, Reply, eventually, route};
+use crate::harness::{Client, DEADLINE, Origin, Proxy, Reply, eventually, request, route};
 
 /// The time limit under test, and a pause that stays well within it.
 const LIMIT: &str = "400ms";
@@ -24,6 +24,22 @@ fn ended(proxy: &Proxy, why: &str) {
     proxy.counts("pointsman_errors_total", &[], 1.0);
     proxy.wait_for_log(why, |line| line["why"] == why);
     proxy.counts("pointsman_requests_in_flight", &[], 0.0);
+}
+
+/// The time runs from the last byte of the request, and no longer.
+#[test]
+fn a_silent_upstream_has_its_time_once_whatever_was_sent_to_it() {
+    let origin = Origin::raw(|mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let route = route("all", "/*", &origin.url());
+    let proxy = Proxy::start(&format!("{route}timeout = {{ response = \"3s\" }}\n"));
+    let began = Instant::now();
+    let answer = request(proxy.address(), "POST", "/", &[], "a");
+    assert_eq!(answer.header("x-pointsman-error"), "header_timeout");
+    // Twice the time is what it must not be.
+    let took = began.elapsed();
+    assert!((3..5).contains(&took.as_secs()), "{took:?}");
 }
 
 #[test]

@@ -35,12 +35,19 @@ impl Desk<'_> {
         let at = self.at.key("access");
         let mut set =
             |clients: &OneOrMany<Clients>, key| self.networks(clients, &at.key(key), problems);
-        let allow = (!access.allow.is_empty()).then(|| set(&access.allow, "allow"));
+        let allow = access.allow.as_ref();
+        let allowed = allow.map(|allow| set(allow, "allow"));
         let deny = set(&access.deny, "deny");
-        if access.allow.is_empty() && access.deny.is_empty() {
+        let mut odd = |message: &str| {
             let help = "write `allow = [\"10.0.0.0/8\"]`, or `deny`";
-            problems.push(Problem::warning(&at, "nobody is allowed or denied").help(help));
+            problems.push(Problem::warning(&at, message).help(help));
+        };
+        match allow {
+            None if access.deny.is_empty() => odd("nobody is shut out by it"),
+            Some(allow) if allow.is_empty() => odd("`allow` is empty: nobody may pass"),
+            _ => {}
         }
+        let allow = allowed;
         self.guard(Gate::Access(Access { allow, deny }), access.mode)
     }
 
@@ -94,13 +101,16 @@ impl Desk<'_> {
             let help = format!("it is looked for at {}", file.place);
             (why.clone(), help)
         })?;
+        let content = content
+            .strip_prefix("\u{feff}".as_bytes())
+            .unwrap_or(content);
         let text = str::from_utf8(content).map_err(|_| ("is not text".to_owned(), whole()))?;
         let mut listed = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let clients = Clients::line(line);
             listed.extend(clients.map_err(|why| {
                 let number = number + 1;
-                (format!("has a line {number} that {why}"), whole())
+                (format!("is wrong in line {number}: {why}"), whole())
             })?);
         }
         Ok(listed)
