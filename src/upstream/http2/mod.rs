@@ -119,11 +119,15 @@ impl Link {
         matches!(self.requests.poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
+    /// Requests at a time that the server and we allow.
+    pub(super) fn most(&self) -> usize {
+        self.most.min(self.requests.current_max_send_streams())
+    }
+
     /// Room for one more, if there is any now.
     pub(super) fn slot(&self) -> Option<Slot> {
-        let most = self.most.min(self.requests.current_max_send_streams());
         let streams = self.state.streams.load(Ordering::Relaxed);
-        (streams < most).then(|| {
+        (streams < self.most()).then(|| {
             if self.state.streams.fetch_add(1, Ordering::Relaxed) == 0 {
                 self.state.changed.notify_one();
             }

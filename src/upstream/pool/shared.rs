@@ -22,10 +22,17 @@ pub(super) struct Shared(Vec<Line>);
 struct Line {
     place: Place,
     links: Vec<Link>,
-    /// A connection that is being made.
-    dialing: Option<watch::Receiver<Option<Outcome>>>,
+    /// Connections that are being made.
+    dials: Vec<Dial>,
     /// What it spoke last was HTTP/1.1: connections to it cannot be shared.
     http1: bool,
+}
+
+/// A connection that is being made, and how many requests wait for it.
+#[derive(Debug)]
+struct Dial {
+    told: watch::Receiver<Option<Outcome>>,
+    waiting: usize,
 }
 
 /// How the making of a connection ended.
@@ -37,6 +44,9 @@ pub(in super::super) enum Opened {
     Http2(Slot),
 }
 
+/// Connections to one server that are made at a time.
+const DIALS: usize = 8;
+
 /// Rounds of waiting for a connection that others may fill first.
 const ROUNDS: usize = 16;
 
@@ -47,7 +57,7 @@ impl Shared {
             self.0.push(Line {
                 place: place.clone(),
                 links: Vec::new(),
-                dialing: None,
+                dials: Vec::new(),
                 http1: false,
             });
             self.0.len() - 1
@@ -112,8 +122,8 @@ impl WorkerPool {
         }
     }
 
-    /// The connection that is being made. Nobody's request makes it, so that none who leaves takes it from
-    /// the others.
+    /// A connection that is being made, with room for one more who waits. Nobody's request makes it, so that
+    /// none who leaves takes it from the others.
     fn dialing(
         self: &Arc<Self>,
         place: &Place,
@@ -121,19 +131,28 @@ impl WorkerPool {
     ) -> watch::Receiver<Option<Outcome>> {
         let mut shared = self.shared();
         let line = shared.line(place);
-        // Whoever makes it may have come to grief without a word.
-        if let Some(dialing) = &line.dialing
-            && dialing.has_changed().is_ok()
-        {
-            return dialing.clone();
+        // Whoever makes one may have come to grief without a word.
+        line.dials.retain(|dial| dial.told.has_changed().is_ok());
+        let room = line.links.iter().map(Link::most).max();
+        let room = room.unwrap_or(self.settings.http2.max_concurrent_streams as usize);
+        let full = line.dials.len() >= DIALS;
+        let emptiest = line.dials.iter_mut().min_by_key(|dial| dial.waiting);
+        if let Some(dial) = emptiest.filter(|dial| full || dial.waiting < room) {
+            dial.waiting += 1;
+            return dial.told.clone();
         }
         let (told, dialing) = watch::channel(None);
-        line.dialing = Some(dialing.clone());
+        line.dials.push(Dial {
+            told: dialing.clone(),
+            waiting: 1,
+        });
+        let made = dialing.clone();
         let (pool, place, row) = (Arc::clone(self), place.clone(), Arc::clone(row));
         tokio::spawn(async move {
-            let made = pool.make(&place, &row).await;
-            pool.shared().line(&place).dialing = None;
-            told.send_replace(Some(made.map_err(Arc::new)));
+            let outcome = pool.make(&place, &row).await;
+            let others = |dial: &Dial| !dial.told.same_channel(&made);
+            pool.shared().line(&place).dials.retain(others);
+            told.send_replace(Some(outcome.map_err(Arc::new)));
         });
         dialing
     }
