@@ -40,7 +40,7 @@ pub use tls::{
 };
 pub use units::{Drain, OneOrMany, Size, Time};
 pub use upstream::{Health, Pool, ProxyVersion, Upstream, UpstreamTimeout, UpstreamTls};
-pub use url::{DEMO, Scheme, Url};
+pub use url::{DEMO, Scheme, Url, bare_host};
 
 /// The whole file. Every table may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -40,6 +40,11 @@ impl Scheme {
     }
 }
 
+/// The host alone, without the brackets of an IPv6 address.
+pub fn bare_host(authority: &Authority) -> &str {
+    authority.host().trim_matches(['[', ']'])
+}
+
 /// Where a server is, and what it speaks: `http://HOST[:PORT][/PATH]`, `https://...`, `h2c://...`,
 /// `unix:/SOCKET[:/PATH]`, or `builtin:demo`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

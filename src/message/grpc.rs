@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 
 use super::fields::lines;
 use crate::why::Why;
@@ -17,8 +18,13 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// What is told where nothing is known: not one of ours.
 const UNKNOWN: u8 = 2;
 
-/// Does this head begin a call? That is said by `content-type`, and gRPC-Web is another protocol.
-pub fn is_call(headers: &HeaderMap) -> bool {
+/// Does this head begin a call? It does in HTTP/2 only, and by its `content-type`; gRPC-Web is another
+/// protocol.
+pub fn is_call(head: &Parts) -> bool {
+    head.version == Version::HTTP_2 && says_call(&head.headers)
+}
+
+fn says_call(headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let kind = lines(headers, &CONTENT_TYPE).next();
     let rest = kind.and_then(|kind| {
@@ -84,9 +90,9 @@ mod tests {
             ("application/json", false),
             ("", false),
         ] {
-            assert_eq!(is_call(&headers("content-type", kind)), call, "{kind}");
+            assert_eq!(says_call(&headers("content-type", kind)), call, "{kind}");
         }
-        assert!(!is_call(&HeaderMap::new()));
+        assert!(!says_call(&HeaderMap::new()));
     }
 
     #[test]

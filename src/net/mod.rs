@@ -10,6 +10,7 @@ mod plain;
 pub(crate) mod proxy_protocol;
 pub(crate) mod seldom;
 pub(crate) mod stream;
+pub(crate) mod tap;
 pub(crate) mod tls;
 pub(crate) mod tunnel;
 
@@ -21,3 +22,4 @@ pub(crate) use pipe::Pipe;
 pub(crate) use plain::{Detached, Plain};
 pub(crate) use seldom::Seldom;
 pub(crate) use stream::{ReadHalf, Stream, WriteHalf};
+pub(crate) use tap::Tap;

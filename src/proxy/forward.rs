@@ -142,8 +142,9 @@ impl Passage<'_> {
         };
         let total = self.forward.timeouts.total;
         let total = total.and_then(|total| end(total, Why::TotalTimeout));
-        let call = head.version == Version::HTTP_2 && grpc::is_call(&head.headers);
-        let deadline = call.then(|| grpc::timeout(&head.headers)).flatten();
+        let deadline = grpc::is_call(head)
+            .then(|| grpc::timeout(&head.headers))
+            .flatten();
         let deadline = deadline.and_then(|limit| end(limit, Why::DeadlineExceeded));
         [total, deadline]
             .into_iter()

@@ -193,7 +193,7 @@ pub(crate) async fn handle(
     let mut record = Record::start(&connection.worker.recorder, &head.method);
     // For an answer of our own, which hardly any request gets.
     let (accept, id) = (Accept::of(&head.headers), RequestId::default());
-    let call = head.version == Version::HTTP_2 && grpc::is_call(&head.headers);
+    let call = grpc::is_call(&head);
     // Loaded once, so that no request sees two generations; let go when the answer's head is ready,
     // so that no long answer keeps an old one.
     let snapshot = connection.worker.live.load();
@@ -305,7 +305,7 @@ fn admitted<'a>(
     }
     pass(&route.gates, asker, record)?;
     let calls = route.calls.as_ref();
-    if let Some(calls) = calls.filter(|_| grpc::is_call(&head.headers)) {
+    if let Some(calls) = calls.filter(|_| grpc::is_call(head)) {
         record.calls(calls.of(target.path()));
     }
     Ok(route)

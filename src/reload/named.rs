@@ -1,5 +1,5 @@
-//! The files that a configuration names, error pages, lists of clients, certificates and keys: found by its text, and
-//! read with it.
+//! The files that a configuration names, error pages, lists of clients, certificates and keys: found by
+//! its text, and read with it.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

@@ -8,12 +8,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 
-use super::dial::{DialError, Dialed, Purpose, dial};
+use super::dial::{DialError, Purpose};
 use super::error::ExchangeError;
 use super::pool::{Counted, Opened, Return, WorkerPool};
 use super::{Caller, Server, Upstream, http2, request};
 use crate::wire::Limits;
-use crate::wire::client::{self, AnswerBody, Connection};
+use crate::wire::client::{self, AnswerBody};
 use crate::wire::encode;
 
 /// Answers have larger heads than requests, and come from those whom the operator chose.
@@ -150,16 +150,7 @@ impl<'u, I: FnMut(StatusCode, &HeaderMap)> Attempt<'u, '_, I> {
             client: self.caller.client,
             upgrades: self.caller.upgrades,
         };
-        let (place, row) = (&server.place, &self.upstream.row);
-        if place.may_share() {
-            return pool.open(place, row, purpose).await;
-        }
-        match dial(place, pool.settings(), purpose).await? {
-            Dialed::Http1(stream) | Dialed::Http2(stream) => {
-                let connection = Connection::new(stream, row.open());
-                Ok(Opened::Http1(connection))
-            }
-        }
+        pool.open(&server.place, &self.upstream.row, purpose).await
     }
 
     async fn http1(

@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
 use super::{Place, PoolSettings};
-use crate::config::Scheme;
+use crate::config::{Scheme, bare_host};
 use crate::net::proxy_protocol::{Ends, write};
 use crate::net::tls::{self, ClientTls, Unconnected};
 use crate::net::{Plain, Stream};
@@ -74,7 +74,7 @@ async fn secure(
     authority: &Authority,
     upgrades: bool,
 ) -> Result<Dialed, DialError> {
-    let secured = tls::connect(stream, tls, host(authority), upgrades).await;
+    let secured = tls::connect(stream, tls, bare_host(authority), upgrades).await;
     let (stream, http2) = secured.map_err(DialError::Tls)?;
     let stream = Stream::Tls(Arc::new(stream));
     Ok(match http2 {
@@ -88,7 +88,7 @@ async fn secure(
 async fn connect_tcp(server: &Authority, scheme: Scheme, limit: Duration) -> io::Result<Plain> {
     let deadline = Instant::now() + limit;
     let port = server.port_u16().unwrap_or(scheme.port());
-    let host = host(server);
+    let host = bare_host(server);
     let addresses = match host.parse() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
         Err(_) => within(limit, lookup_host((host, port))).await?.collect(),
@@ -103,11 +103,6 @@ async fn connect_tcp(server: &Authority, scheme: Scheme, limit: Duration) -> io:
         }
     }
     Err(last)
-}
-
-/// Without the brackets of an IPv6 address.
-fn host(authority: &Authority) -> &str {
-    authority.host().trim_matches(['[', ']'])
 }
 
 async fn within<T>(limit: Duration, act: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -35,6 +35,8 @@ pub(crate) enum Question {
 pub(crate) struct Health {
     check: Check,
     marks: Vec<Arc<Mark>>,
+    /// Servers are asked as this upstream speaks to them.
+    started: AtomicBool,
 }
 
 /// What is known of one server. Its probes go on for as long as anybody holds it.
@@ -51,10 +53,9 @@ impl Health {
     /// Servers that were asked the same before are as they were.
     pub(crate) fn new(check: Check, servers: &[Server], before: Option<&Self>) -> Self {
         let before = before.filter(|before| before.check == check);
-        let before = before.map(|before| before.marks.as_slice());
+        let before = before.map_or(&[][..], |before| &before.marks);
         let mark = |server: &Server| {
-            let known = before.unwrap_or_default().iter();
-            let known = known.clone().find(|known| known.server == *server);
+            let known = before.iter().find(|known| known.server == *server);
             known.cloned().unwrap_or_else(|| {
                 Arc::new(Mark {
                     server: server.clone(),
@@ -64,7 +65,11 @@ impl Health {
             })
         };
         let marks = servers.iter().map(mark).collect();
-        Self { check, marks }
+        Self {
+            check,
+            marks,
+            started: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn is_well(&self, server: usize) -> bool {
@@ -82,8 +87,11 @@ impl Health {
     }
 
     /// From now on servers are asked as this upstream speaks to them. Probes run on the runtime that this
-    /// is called in.
+    /// is called in. Nothing changes where that was so before.
     pub(super) fn start(&self, upstream: &Upstream) {
+        if self.started.swap(true, Ordering::Relaxed) {
+            return;
+        }
         for mark in &self.marks {
             let prober = Arc::new(upstream.prober(&mark.server));
             let before = mark.lock().replace(prober);

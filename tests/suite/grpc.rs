@@ -289,10 +289,12 @@ fn calls_of_listed_methods_are_counted_by_method_and_code() {
             proxy.metrics().sum("pointsman_grpc_calls_total", &left) == 1.0
         })
         .await;
-        // A request like any other.
+        // Requests like any other: without the type, and by HTTP/1.1.
         ask(&requests, asks("POST", "/shop.Cart/Add"))
             .await
             .unwrap();
+        let kind = [("Content-Type", "application/grpc")];
+        crate::harness::request(proxy.address(), "POST", "/shop.Cart/Add", &kind, "");
     });
     for (route, method, code, count) in [
         ("cart", "shop.Cart/Add", "OK", 3.0),
@@ -307,4 +309,29 @@ fn calls_of_listed_methods_are_counted_by_method_and_code() {
     proxy.counts("pointsman_grpc_calls_total", &[], 9.0);
     let durations = "pointsman_grpc_call_duration_seconds_count";
     proxy.counts(durations, &[("method", "shop.Cart/Add")], 4.0);
+}
+
+#[test]
+fn a_callers_deadline_bounds_the_answer_too() {
+    let origin = Http2Origin::new(|mut asked: Asked| async move {
+        let response = Response::builder().header("content-type", "application/grpc");
+        let response = response.body(()).unwrap();
+        let stream = asked.respond.send_response(response, false);
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    let proxy = Proxy::start(&route("all", "/*", &origin.url()));
+    h2(async {
+        let (requests, _connection) = open(proxy.address()).await;
+        let mut request = asks("POST", "/a.Service/Method");
+        let headers = request.headers_mut();
+        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-timeout", HeaderValue::from_static("2S"));
+        let (response, _) = begin(&requests, request, true).await;
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(read(response).await.is_err(), "the stream is reset");
+    });
+    let over = [("why", "deadline_exceeded")];
+    proxy.counts("pointsman_errors_total", &over, 1.0);
 }

@@ -164,3 +164,21 @@ fn a_server_of_grpc_is_asked_by_its_health_protocol() {
         eventually("it is seen", || healthy(&proxy, &origin.url()) == well);
     }
 }
+
+#[test]
+fn a_server_that_takes_probes_and_never_answers_is_not_well() {
+    let origin = Origin::raw(|mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let proxy = Proxy::start(&format!(
+        "{}[upstream.app]\nserver = \"{}\"\n\
+         health = {{ path = \"/\", interval = \"50ms\", timeout = \"200ms\" }}\n",
+        route("all", "/*", "app"),
+        origin.url()
+    ));
+    eventually("it is not well", || healthy(&proxy, &origin.url()) == 0.0);
+    let told = proxy.wait_for_log("it is told", |line| {
+        line["message"] == "a server is not well"
+    });
+    assert_eq!(told["why"], "no answer within 200ms");
+}

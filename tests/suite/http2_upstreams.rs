@@ -1,5 +1,6 @@
 //! HTTP/2 to upstreams: requests and answers of every kind, and connections that are shared.
 
+use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::harness::http2::{ask, asks, begin, h2, open, read, send};
-use crate::harness::{Asked, Client, Http2Origin, Proxy, Ways, eventually, get, route};
+use crate::harness::{Asked, Client, Http2Origin, Origin, Proxy, Ways, eventually, get, route};
 
 /// Answers with all that it was asked, one thing a line, and gives trailers back.
 async fn echo(mut asked: Asked) {
@@ -298,4 +299,92 @@ fn bodies_larger_than_any_window_pass_whole_both_ways() {
         let answer = read(response.await.unwrap()).await.unwrap();
         assert!(answer.body == sent);
     });
+}
+
+#[test]
+fn what_is_configured_is_told_to_the_server_and_kept() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let said = Arc::clone(&told);
+    let raw = Origin::raw(move |mut stream| {
+        // The preface, and two frames of the connection's own.
+        let mut bytes = [0; 24 + 9 + 64];
+        let mut read = 0;
+        while read < bytes.len() {
+            match stream.read(&mut bytes[read..]) {
+                Ok(more @ 1..) => read += more,
+                Ok(0) | Err(_) => break,
+            }
+        }
+        said.lock().unwrap().extend_from_slice(&bytes[..read]);
+    });
+    let gate = Arc::new(tokio::sync::Barrier::new(6));
+    let origin = Http2Origin::new(move |mut asked: Asked| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.wait().await;
+            asked.answer(Response::new(()), "ok");
+        }
+    });
+    let settings = "http2 = { max_concurrent_streams = 2, stream_window = \"1MiB\" }\n";
+    let proxy = Proxy::start(&format!(
+        "server.workers = 1\n{}{}[upstream.raw]\nserver = \"h2c://{}\"\n{settings}\
+         [upstream.app]\nserver = \"{}\"\n{settings}",
+        route("raw", "/raw", "raw"),
+        route("app", "/app", "app"),
+        raw.address,
+        origin.url()
+    ));
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            let address = proxy.address();
+            thread::spawn(move || get(address, "/app").text())
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), "ok");
+    }
+    assert_eq!(origin.connections(), 3);
+    let _ = proxy.get("/raw");
+    let told = told.lock().unwrap();
+    // SETTINGS_INITIAL_WINDOW_SIZE, and a WINDOW_UPDATE to twice of it from the 65,535 that RFC 9113 begins with.
+    let window = [&[0, 4][..], &(1_u32 << 20).to_be_bytes()].concat();
+    let more = [
+        &[0, 0, 4, 8, 0, 0, 0, 0, 0][..],
+        &((2_u32 << 20) - 65_535).to_be_bytes(),
+    ]
+    .concat();
+    for part in [window, more] {
+        let found = told.windows(part.len()).any(|bytes| bytes == part);
+        assert!(found, "{part:?} in {told:?}");
+    }
+}
+
+#[test]
+fn the_connections_of_an_upstream_that_is_gone_end_once_nobody_uses_them() {
+    let release = Arc::new(tokio::sync::Notify::new());
+    let released = Arc::clone(&release);
+    let origin = Http2Origin::new(move |mut asked: Asked| {
+        let release = Arc::clone(&released);
+        async move {
+            if asked.request.uri().path() == "/slow" {
+                release.notified().await;
+            }
+            asked.answer(Response::new(()), "ok");
+        }
+    });
+    let lasting = "pool.idle_timeout = \"1h\"\n";
+    let proxy = Proxy::start(&format!(
+        "server.workers = 1\n{}[upstream.app]\nserver = \"{}\"\n{lasting}",
+        route("all", "/*", "app"),
+        origin.url()
+    ));
+    let mut slow = Client::connect(proxy.address());
+    slow.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is asked", || origin.streams() == 1);
+    proxy.apply("server.workers = 1\n[[route]]\nrespond = {}\n");
+    assert_eq!(origin.open(), 1);
+    release.notify_one();
+    assert_eq!(slow.response().text(), "ok");
+    eventually("its connection ends", || origin.open() == 0);
+    assert_eq!(origin.errors(), [""; 0]);
 }

@@ -1,10 +1,14 @@
 //! TLS to upstreams: who a server has to be, what it is shown, and which HTTP is spoken inside.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Authority, Client, Origin, Pair, Proxy, Reply, TlsSite, eventually, route};
+use crate::harness::{
+    Authority, Client, Origin, Pair, Proxy, Reply, TlsSite, eventually, get, route,
+};
 
 /// A site with an authority `ca`, whose certificates are `app` for app.internal and, with its key, `me`.
 fn site() -> (TlsSite, Authority) {
@@ -221,4 +225,59 @@ fn a_certificate_that_has_signed_itself_is_its_own_authority() {
     let tls = TRUSTED.replace("tls/ca.pem", "tls/app.pem");
     let proxy = front(&site, &url(&back), &tls);
     assert_eq!(proxy.get("/").text(), "app");
+}
+
+#[test]
+fn a_server_of_several_names_is_asked_for_the_right_one() {
+    let authority = Authority::new();
+    let (first, app) = (
+        authority.issue(&["first.internal"]),
+        authority.issue(&["app.internal"]),
+    );
+    let site = TlsSite::new(&[("first", &first), ("app", &app)]);
+    site.put_cert("ca", &authority.pem);
+    let origin = Origin::named("app");
+    let text = TlsSite::text(&["first", "app"], "", &route("back", "/*", &origin.url()));
+    let back = site.serve(&text);
+    // Whoever asks for none is shown the first.
+    let proxy = front(&site, &url(&back), TRUSTED);
+    assert_eq!(proxy.get("/").text(), "app");
+}
+
+/// Nobody's handshake ends before so many connections are there.
+fn together(count: usize, to: SocketAddr) -> Origin {
+    let barrier = Arc::new(Barrier::new(count));
+    Origin::raw(move |stream| {
+        barrier.wait();
+        let server = TcpStream::connect(to).unwrap();
+        let (mut client, mut back) = (stream.try_clone().unwrap(), server.try_clone().unwrap());
+        thread::spawn(move || io::copy(&mut client, &mut back));
+        let (mut client, mut back) = (stream, server);
+        // The end is whoever's.
+        let _ = io::copy(&mut back, &mut client);
+    })
+}
+
+#[test]
+fn as_many_connections_are_made_at_once_as_those_who_wait_need() {
+    const COUNT: usize = 4;
+    let (site, _) = site();
+    let gate = Arc::new(Barrier::new(COUNT));
+    let origin = Origin::new(move |_| {
+        gate.wait();
+        Reply::text("ok")
+    });
+    let back = secured(&site, "", &origin);
+    let relay = together(COUNT, back.listener("tls"));
+    let one = format!("{TRUSTED}http2 = {{ max_concurrent_streams = 1 }}\n");
+    let proxy = front(&site, &format!("\"https://{}\"", relay.address), &one);
+    let clients: Vec<_> = (0..COUNT)
+        .map(|_| {
+            let address = proxy.address();
+            thread::spawn(move || get(address, "/").text())
+        })
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), "ok");
+    }
 }

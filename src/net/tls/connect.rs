@@ -16,7 +16,7 @@ use rustls::{
 
 use super::super::plain::Plain;
 use super::stream::{Session, TlsStream};
-use super::{Entry, HTTP1, HTTP2, Roots, provider};
+use super::{Certificate, HTTP1, HTTP2, Roots, provider};
 
 /// Sessions that can be resumed, of all servers of one upstream together.
 const SESSIONS: usize = 64;
@@ -29,7 +29,7 @@ pub(crate) struct Wanted {
     /// The name that its certificate has to hold; none for the host of its URL.
     pub name: Option<ServerName<'static>>,
     /// What it is shown if it asks.
-    pub pair: Option<Entry>,
+    pub pair: Option<Arc<Certificate>>,
     /// Is it asked for HTTP/2?
     pub http2: bool,
 }
@@ -39,7 +39,6 @@ pub(crate) struct Wanted {
 pub struct ClientTls {
     id: u64,
     name: Option<ServerName<'static>>,
-    pair: Option<Entry>,
     insecure: bool,
     config: Arc<ClientConfig>,
     /// The same, but for connections that have to be of HTTP/1.1.
@@ -81,9 +80,9 @@ impl ClientTls {
                 builder.with_custom_certificate_verifier(anybody)
             }
         };
-        let mut config = match &pair {
-            Some(entry) => {
-                let shown = SingleCertAndKey::from(Arc::clone(&entry.certificate.key));
+        let mut config = match pair {
+            Some(pair) => {
+                let shown = SingleCertAndKey::from(Arc::clone(&pair.key));
                 builder.with_client_cert_resolver(Arc::new(shown))
             }
             None => builder.with_no_client_auth(),
@@ -97,16 +96,10 @@ impl ClientTls {
         Ok(Self {
             id,
             name,
-            pair,
             insecure,
             config: Arc::new(config),
             http1,
         })
-    }
-
-    /// What is shown to servers that ask.
-    pub(crate) fn pair(&self) -> Option<&Entry> {
-        self.pair.as_ref()
     }
 
     pub(crate) fn is_insecure(&self) -> bool {

@@ -1,14 +1,15 @@
 //! A connection on its way to h2: what of it was read already comes first, and its first frame has to
 //! be what RFC 9113 section 3.4 asks for, which h2 does not look at.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::net::Stream;
+use crate::net::tap::Read;
 
 /// Where the type of the first frame is: after the 24 bytes of the preface and three of its length.
 const TYPE: usize = 24 + 3;
@@ -17,18 +18,13 @@ const CONTINUATION: u8 = 9;
 
 pub(super) struct Early {
     early: Bytes,
-    stream: Stream,
     first: FirstFrame,
 }
 
 impl Early {
-    pub(super) fn new(early: Bytes, stream: Stream) -> Self {
+    pub(super) fn new(early: Bytes) -> Self {
         let first = FirstFrame::default();
-        Self {
-            early,
-            stream,
-            first,
-        }
+        Self { early, first }
     }
 }
 
@@ -52,15 +48,16 @@ impl FirstFrame {
     }
 }
 
-impl AsyncRead for Early {
+impl Read for Early {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        stream: &mut Stream,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         if self.early.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            ready!(Pin::new(stream).poll_read(cx, buffer))?;
         } else {
             let length = self.early.len().min(buffer.remaining());
             buffer.put_slice(&self.early[..length]);
@@ -72,35 +69,5 @@ impl AsyncRead for Early {
         }
         self.first.look(&mut buffer.filled_mut()[before..]);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Early {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -28,7 +28,7 @@ use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::net::{Alarm, Stream};
+use crate::net::{Alarm, Stream, Tap};
 use crate::proxy::{self, Bridge, Connection};
 use crate::snapshot::Listener;
 use crate::wire::client::Rest;
@@ -75,7 +75,7 @@ pub(super) async fn serve(
         answered: 0,
         taken_back: 0,
     };
-    let io = TokioIo::new(Early::new(early, stream));
+    let io = TokioIo::new(Tap::new(stream, Early::new(early)));
     let mut http = pin!(builder.serve_connection(io, service));
     let mut idle = Idle {
         alarm: Alarm::new(terms.header_timeout),

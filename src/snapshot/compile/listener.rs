@@ -7,10 +7,10 @@ use http::HeaderValue;
 use tokio::sync::Semaphore;
 
 use super::super::{Listener, Snapshot, Tlses};
-use super::{Surroundings, fingerprint, gate, tls};
+use super::{Surroundings, fingerprint, gate, http2, tls};
 use crate::config::{
-    self, Address, Config, Hsts, Http2, Http2Table, KeyPath, ListenerLimit, ListenerTimeout, Peers,
-    Problem, RedirectToHttps,
+    self, Address, Config, Hsts, Http2, KeyPath, ListenerLimit, ListenerTimeout, Peers, Problem,
+    RedirectToHttps,
 };
 use crate::gate::Gates;
 use crate::message::forwarded::Trusted;
@@ -67,6 +67,7 @@ pub(super) fn compile(
 /// The gates of listeners, by their names; none if no listener has one.
 pub(super) fn gates(
     config: &Config,
+    lists: &gate::Lists<'_>,
     surroundings: Surroundings<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<HashMap<String, Gates>> {
@@ -76,7 +77,7 @@ pub(super) fn gates(
         let (name, at) = (name(listener), KeyPath::from("listener").index(index));
         let desk = gate::Desk {
             of: GateOf::Listener(&name),
-            files: &config.list_files,
+            lists,
             surroundings,
             at: &at,
         };
@@ -223,7 +224,7 @@ fn sentence(Hsts(hsts): &Hsts) -> Option<HeaderValue> {
 fn check(listener: &config::Listener, place: &KeyPath, problems: &mut Vec<Problem>) {
     check_limit(&listener.limit, place, problems);
     if let Http2::On(table) = &listener.http2 {
-        check_http2(table, &place.key("http2"), problems);
+        http2::check_listener(table, &place.key("http2"), problems);
     }
     let mut wrong = |keys: &[&str], message: &str, help: &str| {
         let place = keys
@@ -261,36 +262,6 @@ fn check(listener: &config::Listener, place: &KeyPath, problems: &mut Vec<Proble
         let help = "leave it out for \"10s\"";
         wrong(&["timeout", "handshake"], "it cannot be zero", help);
     }
-}
-
-/// Values that HTTP/2 can tell a client (RFC 9113 section 6.5.2), and with which it can work.
-fn check_http2(table: &Http2Table, place: &KeyPath, problems: &mut Vec<Problem>) {
-    let mut wrong = |key: &str, holds: bool, rule: &str| {
-        if !holds {
-            problems.push(Problem::error(place.key(key), rule));
-        }
-    };
-    let streams = (1..=10_000).contains(&table.max_concurrent_streams);
-    let rule = "it must be from 1 to 10000";
-    wrong("max_concurrent_streams", streams, rule);
-    let windows = 64 << 10..=64 << 20;
-    let rule = "it must be from 64KiB to 64MiB";
-    wrong(
-        "stream_window",
-        windows.contains(&table.stream_window.0),
-        rule,
-    );
-    let window = table.connection_window.0;
-    wrong("connection_window", windows.contains(&window), rule);
-    let holds = window >= table.stream_window.0 || !windows.contains(&window);
-    let rule = "it must be at least `stream_window`, or no request could use all of that";
-    wrong("connection_window", holds, rule);
-    let asked = !table.ping_timeout.0.is_zero() || table.ping_interval.0.is_zero();
-    wrong(
-        "ping_timeout",
-        asked,
-        "it cannot be zero; leave it out for \"20s\"",
-    );
 }
 
 /// Limits within which every honest request fits, and no single one takes much memory.

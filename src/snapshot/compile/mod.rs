@@ -10,6 +10,7 @@ mod error_page;
 mod gate;
 mod header;
 mod health;
+mod http2;
 mod listener;
 mod local;
 mod matcher;
@@ -60,13 +61,16 @@ pub(crate) fn compile(
     let (listeners, tls) = listener::compile(config, previous, surroundings, &mut problems);
     let mut upstreams = upstream::Upstreams::new(config, previous, surroundings);
     upstreams.named(config, &mut problems);
+    let lists = gate::Lists::new(&config.list_files);
     let routes = route::compile(
         config,
         previous,
         surroundings,
         &mut upstreams,
+        &lists,
         &mut problems,
     );
+    let access = listener::gates(config, &lists, surroundings, &mut problems);
     upstreams.warn_of_unused(config, &mut problems);
     let error_pages = error_page::compile(config, &routes, &mut problems);
     let table = table(&routes, &mut problems);
@@ -79,7 +83,7 @@ pub(crate) fn compile(
         access_log: config.log.access,
         shutdown_grace: config.server.shutdown_grace.0,
         drain_timeout: config.reload.drain_timeout,
-        access: listener::gates(config, surroundings, &mut problems),
+        access,
         listeners,
         identity_headers: identity_headers(tls.values()),
         tls,

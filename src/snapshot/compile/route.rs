@@ -6,12 +6,13 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::super::Snapshot;
+use super::gate::Lists;
 use super::header::{header_value, rules};
 use super::name::{LONGEST_NAME, equal_unnamed, made_name};
 use super::upgrade::upgrades;
 use super::upstream::Upstreams;
 use super::{Surroundings, at, calls, fingerprint, gate, matcher, sound};
-use crate::config::{self, Config, EncodedSlash, KeyPath, ListFiles, Problem};
+use crate::config::{self, Config, EncodedSlash, KeyPath, Problem};
 use crate::message::host::HostPolicy;
 use crate::message::template::Template;
 use crate::metrics::{GateOf, UNMATCHED};
@@ -22,6 +23,7 @@ pub(super) fn compile(
     previous: Option<&Snapshot>,
     surroundings: Surroundings<'_>,
     upstreams: &mut Upstreams<'_>,
+    lists: &Lists<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Arc<Route>> {
     if config.route.is_empty() {
@@ -39,7 +41,7 @@ pub(super) fn compile(
         let mut compiler = Compiler {
             route,
             at: at(index),
-            lists: &config.list_files,
+            lists,
             surroundings,
             upstreams,
             problems,
@@ -63,7 +65,7 @@ pub(super) fn compile(
 struct Compiler<'a, 'b> {
     route: &'a config::Route,
     at: KeyPath,
-    lists: &'a ListFiles,
+    lists: &'a Lists<'a>,
     surroundings: Surroundings<'a>,
     upstreams: &'a mut Upstreams<'b>,
     problems: &'a mut Vec<Problem>,
@@ -81,7 +83,7 @@ impl Compiler<'_, '_> {
         let (at, access) = (self.at.clone(), self.route.access.as_ref());
         let desk = gate::Desk {
             of: GateOf::Route(&name),
-            files: self.lists,
+            lists: self.lists,
             surroundings: self.surroundings,
             at: &at,
         };

@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::super::{SharedUpstream, Snapshot};
-use super::{Surroundings, fingerprint, health, upstream_tls};
+use super::{Surroundings, fingerprint, health, http2, upstream_tls};
 use crate::config::{
     self, Address, Config, Http2, KeyPath, OneOrMany, Problem, Scheme, TlsFiles,
-    UpstreamHttp2Table, Url, nearest,
+    UpstreamHttp2Table, Url, bare_host, nearest,
 };
-use crate::net::tls::ClientTls;
+use crate::net::tls::{ClientTls, Entry};
 use crate::upstream::{Check, Health, Place, Pool, PoolSettings, Server, Upstream};
+
+/// How the servers of an upstream are spoken to by TLS, and what they are shown.
+type Secured = (Option<ClientTls>, Option<Entry>);
 
 /// The upstreams of the snapshot being built.
 pub(super) struct Upstreams<'a> {
@@ -180,19 +183,20 @@ impl<'a> Upstreams<'a> {
         files: &TlsFiles,
         at: &KeyPath,
         problems: &mut Vec<Problem>,
-    ) -> Option<ClientTls> {
+    ) -> Secured {
         let previous = self
             .previous
             .and_then(|previous| previous.upstreams.get(name));
         let before = previous.and_then(|shared| shared.shown.as_ref());
-        upstream_tls::compile(upstream, files, before, at, problems)
+        let secured = upstream_tls::compile(upstream, files, before, at, problems);
+        secured.map_or((None, None), |(tls, shown)| (Some(tls), shown))
     }
 
     fn build(
         &mut self,
         name: &str,
         config: &config::Upstream,
-        tls: Option<ClientTls>,
+        (tls, shown): Secured,
         check: Option<Check>,
     ) -> Arc<Upstream> {
         let servers: Vec<Server> = config
@@ -211,7 +215,6 @@ impl<'a> Upstreams<'a> {
                 Http2::Off => UpstreamHttp2Table::default(),
             },
         };
-        let shown = settings.tls.as_ref().and_then(ClientTls::pair).cloned();
         let fingerprint = fingerprint(&(name, &servers, &settings, &check));
         let previous = self
             .previous
@@ -259,47 +262,25 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// Values that HTTP/2 can tell a server (RFC 9113 section 6.5.2), and with which it can work.
 fn check_http2(upstream: &config::Upstream, at: &KeyPath, problems: &mut Vec<Problem>) {
     let at = at.key("http2");
-    let table = match &upstream.http2 {
-        Http2::On(table) => table,
-        Http2::Off => {
-            if upstream
-                .server
-                .iter()
-                .any(|url| url.scheme() == Scheme::H2c)
-            {
-                let message = "a server of `h2c://` speaks nothing else";
-                let help = "begin its URL with `http://`, or leave `http2` out";
-                problems.push(Problem::error(at, message).help(help));
-            }
-            return;
+    let mut servers = upstream.server.iter();
+    match &upstream.http2 {
+        Http2::On(table) => http2::check_upstream(table, &at, problems),
+        Http2::Off if servers.any(|url| url.scheme() == Scheme::H2c) => {
+            let message = "a server of `h2c://` speaks nothing else";
+            let help = "begin its URL with `http://`, or leave `http2` out";
+            problems.push(Problem::error(at, message).help(help));
         }
-    };
-    let mut wrong = |key: &str, holds: bool, rule: &str| {
-        if !holds {
-            problems.push(Problem::error(at.key(key), rule));
-        }
-    };
-    let streams = (1..=10_000).contains(&table.max_concurrent_streams);
-    wrong(
-        "max_concurrent_streams",
-        streams,
-        "it must be from 1 to 10000",
-    );
-    let window = (64 << 10..=64 << 20).contains(&table.stream_window.0);
-    wrong("stream_window", window, "it must be from 64KiB to 64MiB");
-    let waits = !table.ping_timeout.0.is_zero() || table.ping_interval.0.is_zero();
-    let rule = "it cannot be zero; leave it out for \"5s\"";
-    wrong("ping_timeout", waits, rule);
+        Http2::Off => {}
+    }
 }
 
 /// Does a connection to this URL come to us?
 fn reaches(url: &Url, own: &Address) -> bool {
     match (own, url.authority()) {
         (Address::Ip(own), Some(authority)) => {
-            let host = authority.host().trim_matches(['[', ']']);
+            let host = bare_host(authority);
             let ip = match host.parse::<IpAddr>() {
                 Ok(ip) => ip,
                 Err(_) if host == "localhost" => IpAddr::from([127, 0, 0, 1]),

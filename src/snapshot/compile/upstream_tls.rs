@@ -1,20 +1,22 @@
 //! TLS to upstreams: whom their servers have to be, and what they are shown.
 
+use std::sync::Arc;
+
 use rustls::pki_types::ServerName;
 
 use super::tls::{content, entry};
 use super::{fingerprint, sound};
-use crate::config::{Http2, KeyPath, Problem, Scheme, TlsFiles, Upstream, UpstreamTls};
+use crate::config::{Http2, KeyPath, Problem, Scheme, TlsFiles, Upstream, UpstreamTls, bare_host};
 use crate::net::tls::{ClientTls, Entry, Part, Roots, Wanted, roots, roots_of_system};
 
-/// None if no server speaks it, or with a Problem.
+/// How servers are spoken to, and what they are shown; none if no server speaks TLS, or with a Problem.
 pub(super) fn compile(
     upstream: &Upstream,
     files: &TlsFiles,
     before: Option<&Entry>,
     at: &KeyPath,
     problems: &mut Vec<Problem>,
-) -> Option<ClientTls> {
+) -> Option<(ClientTls, Option<Entry>)> {
     let mut servers = upstream.server.iter();
     if !servers.any(|url| url.scheme() == Scheme::Https) {
         if upstream.tls.is_some() {
@@ -41,11 +43,11 @@ pub(super) fn compile(
     let wanted = Wanted {
         roots,
         name,
-        pair,
+        pair: pair.as_ref().map(|pair| Arc::clone(&pair.certificate)),
         http2,
     };
     let built = ClientTls::new(id, wanted).map_err(|error| error.to_string());
-    sound(built, &at, problems)
+    Some((sound(built, &at, problems)?, pair))
 }
 
 /// The name that every server has to hold; some none if each is known by its own.
@@ -68,7 +70,7 @@ fn name(
     }
     let hosts = upstream.server.iter().filter_map(|url| url.authority());
     let mut good = true;
-    for host in hosts.map(|authority| host(authority.host())) {
+    for host in hosts.map(bare_host) {
         if let Err(message) = parse(host) {
             let help = "write `tls = { server_name = \"...\" }` with the name in its certificate";
             problems.push(Problem::error(at, message).help(help));
@@ -76,11 +78,6 @@ fn name(
         }
     }
     good.then_some(None)
-}
-
-/// Without the brackets of an IPv6 address.
-fn host(host: &str) -> &str {
-    host.trim_matches(['[', ']'])
 }
 
 /// Who is believed, none if everybody is, and what tells them from others.

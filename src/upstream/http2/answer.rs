@@ -22,39 +22,26 @@ use crate::wire::framing::number;
 struct Under(Arc<Mutex<Option<Exchange>>>);
 
 pub(super) fn answer(head: Response<RecvStream>, mut exchange: Exchange) -> Response<AnswerBody> {
-    let (mut head, mut stream) = head.into_parts();
+    let (mut head, stream) = head.into_parts();
     exchange.upload.forget();
-    let body = match whole(&mut stream, &exchange) {
-        Some(bytes) => AnswerBody::from(bytes),
-        None => {
-            let uploads = !exchange.upload.is_done();
-            let left = lines(&head.headers, &CONTENT_LENGTH)
-                .next()
-                .and_then(number);
-            let exchange = Under(Arc::new(Mutex::new(Some(exchange))));
-            if uploads {
-                head.extensions.insert(Rest::of(Arc::new(exchange.clone())));
-            }
-            AnswerBody::from(Body::new(StreamBody {
-                exchange,
-                stream,
-                left,
-                ended: false,
-            }))
-        }
-    };
-    Response::from_parts(head, body)
-}
-
-/// All of the answer's body, if it is one piece and here, and the request has been sent.
-fn whole(stream: &mut RecvStream, exchange: &Exchange) -> Option<Bytes> {
-    if !exchange.upload.is_done() {
-        return None;
+    if exchange.upload.is_done() && stream.is_end_stream() {
+        return Response::from_parts(head, AnswerBody::Empty);
     }
-    if stream.is_end_stream() {
-        return Some(Bytes::new());
+    let uploads = !exchange.upload.is_done();
+    let left = lines(&head.headers, &CONTENT_LENGTH)
+        .next()
+        .and_then(number);
+    let exchange = Under(Arc::new(Mutex::new(Some(exchange))));
+    if uploads {
+        head.extensions.insert(Rest::of(Arc::new(exchange.clone())));
     }
-    None
+    let body = Body::new(StreamBody {
+        exchange,
+        stream,
+        left,
+        ended: false,
+    });
+    Response::from_parts(head, AnswerBody::from(body))
 }
 
 struct StreamBody {

@@ -2,7 +2,7 @@
 //! it, and lets go of it when nobody has asked anything for long.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,14 +12,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::Connection;
 use h2::{Ping, PingPong};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::State;
 use crate::config::UpstreamHttp2Table;
 use crate::metrics::OpenConnection;
-use crate::net::Stream;
+use crate::net::tap::Read;
 use crate::net::tls::alert;
+use crate::net::{Stream, Tap};
 
 /// A server that has answered once is not asked again before this time is over, unless something else
 /// came or was asked for meanwhile: servers of gRPC throw out clients that ask more often.
@@ -78,7 +79,7 @@ impl Keeper {
     }
 
     /// Until the connection has ended. What is still under way on it then breaks.
-    pub(super) async fn keep(self, mut connection: Connection<Metered, Bytes>) {
+    pub(super) async fn keep(self, mut connection: Connection<Tap<Meter>, Bytes>) {
         let mut pings = connection.ping_pong();
         let ended = self.watch(&mut connection, pings.as_mut()).await;
         self.state.ended.store(true, Ordering::Relaxed);
@@ -96,7 +97,7 @@ impl Keeper {
 
     async fn watch(
         &self,
-        connection: &mut Connection<Metered, Bytes>,
+        connection: &mut Connection<Tap<Meter>, Bytes>,
         mut pings: Option<&mut PingPong>,
     ) -> Ended {
         let mut asked = Asked::Never;
@@ -178,25 +179,23 @@ async fn pong(pings: Option<&mut PingPong>) -> Result<(), h2::Error> {
     }
 }
 
-/// A connection that tells how much came on it.
-pub(super) struct Metered {
-    stream: Stream,
-    state: Arc<State>,
-}
+/// Tells how much came on a connection, and why TLS ended on it.
+pub(super) struct Meter(Arc<State>);
 
-impl Metered {
-    pub(super) fn new(stream: Stream, state: Arc<State>) -> Self {
-        Self { stream, state }
+impl Meter {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self(state)
     }
 }
 
-impl AsyncRead for Metered {
+impl Read for Meter {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        stream: &mut Stream,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, state } = &mut *self;
+        let Self(state) = self;
         let before = buffer.filled().len();
         // h2 keeps no more of an error than its text.
         let note = |error: io::Error| {
@@ -209,35 +208,5 @@ impl AsyncRead for Metered {
         let came = (buffer.filled().len() - before) as u64;
         state.read.fetch_add(came, Ordering::Relaxed);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

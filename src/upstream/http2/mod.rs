@@ -22,8 +22,8 @@ pub(super) use keeper::Idle;
 
 use crate::config::UpstreamHttp2Table;
 use crate::metrics::OpenConnection;
-use crate::net::Stream;
-use keeper::{Keeper, Metered};
+use crate::net::{Stream, Tap};
+use keeper::{Keeper, Meter};
 
 /// Bytes of one request that wait in h2 for the server's window or for the socket.
 const UNSENT: usize = 128 * 1024;
@@ -98,7 +98,7 @@ pub(super) async fn start(
         .initial_connection_window_size(window.saturating_mul(streams).min(i32::MAX as u32))
         .max_header_list_size(HEAD)
         .max_send_buffer_size(UNSENT);
-    let stream = Metered::new(stream, Arc::clone(&state));
+    let stream = Tap::new(stream, Meter::new(Arc::clone(&state)));
     let (requests, connection) = builder.handshake(stream).await.map_err(Fault::Stream)?;
     let keeper = Keeper::new(Arc::clone(&state), settings, idle, open);
     tokio::spawn(keeper.keep(connection));

@@ -87,10 +87,6 @@ struct Idle {
 }
 
 impl WorkerPool {
-    pub(super) fn settings(&self) -> &PoolSettings {
-        &self.settings
-    }
-
     /// The connection used last, so that those not needed grow old; `surely` as in
     /// [`Connection::is_usable`].
     pub(super) fn checkout(&self, server: &Place, now: Instant, surely: bool) -> Option<Counted> {

@@ -79,14 +79,15 @@ impl WorkerPool {
         links.iter().find_map(Link::slot)
     }
 
-    /// Room on a connection to a server that may speak HTTP/2, which is made if there is none.
+    /// A new connection to a server, or room on one that requests share, which is made if there is none.
     pub(in super::super) async fn open(
         self: &Arc<Self>,
         place: &Place,
         row: &Arc<ConnectionRow>,
         purpose: Purpose,
     ) -> Result<Opened, Arc<DialError>> {
-        let alone = purpose.upgrades || self.settings.proxy_protocol.is_some();
+        let told = self.settings.proxy_protocol.is_some();
+        let alone = purpose.upgrades || told || !place.may_share();
         let mut waited = false;
         for _ in 0..ROUNDS {
             if alone || self.shared().line(place).http1 {
@@ -107,7 +108,9 @@ impl WorkerPool {
         }
         match dial(place, &self.settings, purpose).await? {
             Dialed::Http1(stream) => {
-                self.shared().line(place).http1 = true;
+                if !alone {
+                    self.shared().line(place).http1 = true;
+                }
                 Ok(Opened::Http1(Connection::new(stream, row.open())))
             }
             Dialed::Http2(stream) => {
